@@ -1,0 +1,112 @@
+"""Settings as plain records: what the edge hands to everything below it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """Where examples come from and how they become a task.
+
+    source:      "tickets" (generated here), "local" (`path` is a file or a folder of splits) or "hub"
+    text, label: column names; `rationale`, `id` and `ambiguous` may name further columns
+    splits:      our split -> the name of the split (or of the file, without its ending) in the source
+    *_size:      how many examples to keep of a split, stratified by label; null keeps all
+    validation_fraction: share of train that becomes validation where the source has none
+    test_from:   the split to take a missing test split from ("validation" or "train"); null stops
+    labels:      label order; null takes `labels.json` of the folder, else ClassLabel names, else sorted order
+    names:       label -> the name that prompts show; `readable` turns underscores into spaces in the rest
+    """
+
+    source: Literal["tickets", "local", "hub"]
+    path: str = ""
+    subset: str | None = None
+    revision: str | None = None
+    text: str = "text"
+    label: str = "label"
+    rationale: str | None = None
+    id: str | None = None
+    ambiguous: str | None = None
+    splits: Mapping[str, str] = field(
+        default_factory=lambda: {"train": "train", "validation": "validation", "test": "test"}
+    )
+    train_size: int | None = None
+    validation_size: int | None = None
+    test_size: int | None = None
+    validation_fraction: float = 0.1
+    test_from: Literal["validation", "train"] | None = None
+    labels: tuple[str, ...] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    readable: bool = False
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    instruction: str | None = None
+    language: Literal["en", "zh"] = "en"
+    list_labels: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """A causal language model.
+
+    path:       a local folder in hub format, or a hub id; `package` names an installed package that carries it
+    config:     a transformers configuration: the model is then made of random weights, seeded
+    as_decoder: load an encoder (BERT) as a causal decoder
+    chat:       use the tokenizer's chat template where it has one; `chat_args` go to the template
+    max_length: positions to use; null takes the model's own limit
+    """
+
+    path: str = ""
+    package: str | None = None
+    revision: str | None = None
+    config: Mapping[str, Any] | None = None
+    seed: int = 0
+    as_decoder: bool = False
+    bos: str | None = None
+    eos: str | None = None
+    chat: bool = True
+    chat_args: Mapping[str, Any] = field(default_factory=dict)
+    max_length: int | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    attention: str = "sdpa"
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class SftSettings:
+    """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, as they are."""
+
+    enabled: bool = True
+    args: Mapping[str, Any] = field(default_factory=dict)
+    lora: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RlSettings:
+    """Reinforcement learning. `args` go to `trl.GRPOConfig`, as they are.
+
+    examples: how many training examples to learn from (seeded draw); null takes all
+    """
+
+    learner: Literal["none", "grpo"] = "none"
+    args: Mapping[str, Any] = field(default_factory=dict)
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """Inference. `batch_size` changes speed, never results."""
+
+    batch_size: int = 32
+    max_new_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Where runs are mirrored to. `mode`: null goes online where an API key is at hand, else offline."""
+
+    backend: Literal["wandb", "none"] = "none"
+    project: str = "genclspp"
+    entity: str | None = None
+    mode: Literal["online", "offline"] | None = None

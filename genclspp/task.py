@@ -1,0 +1,50 @@
+"""What is classified: examples, and a data set made ready as a task."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+UNCERTAIN = "uncertain"
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text and its gold label.
+
+    rationale: a short thought that leads to the label, where the data set has one
+    ambiguous: whether the example is ambiguous by construction, where the data set knows
+    """
+
+    id: str
+    text: str
+    label: str
+    rationale: str = ""
+    ambiguous: bool | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set made ready.
+
+    labels:      in the order in which prompts list them
+    names:       label -> the name that prompts show for it (its surface, unless a strategy changes it)
+    definitions: label -> one sentence; empty where the data set has none
+    splits:      "train", "validation", "test" -> examples
+    list_labels: whether prompts list the surfaces
+
+    Two facts, filled in before prompts are built, only where a strategy requires them:
+
+    neighbours:  example id -> training examples, nearest first
+    uncertain:   ids of the training examples whose answer becomes "uncertain"
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    instruction: str
+    splits: Mapping[str, tuple[Example, ...]]
+    names: Mapping[str, str]
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    language: str = "en"
+    list_labels: bool = True
+    neighbours: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+    uncertain: frozenset[str] = frozenset()
