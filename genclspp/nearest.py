@@ -1,0 +1,16 @@
+"""The nearest known name, for error messages."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def hint(word: object, known: Iterable[object]) -> str:
+    """What to add to "unknown …": the nearest known name, or all of them when none is near.
+
+    >>> hint("icll", ["icl", "numeric"])
+    "did you mean 'icl'? (known: icl, numeric)"
+    """
+    names = [str(name) for name in known]
+    shown = ", ".join(names[:30]) + (f", … {len(names) - 30} more" if len(names) > 30 else "")
+    near = get_close_matches(str(word), names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? (known: {shown})" if near else f"known: {shown}"
