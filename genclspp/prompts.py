@@ -1,0 +1,278 @@
+"""From an example to what the model reads: draft, strategies, text.
+
+    example ─▶ Draft ─▶ strategy ─▶ strategy ─▶ … ─▶ render ─▶ Prompt
+
+A strategy fills a field of the draft that is its own and writes no text, so the order of strategies does not
+matter. Only `render` writes text, and it never sees the gold label of the example.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+from unicodedata import normalize
+
+from genclspp.task import UNCERTAIN, Example, Task
+
+WORDS = {
+    "en": {
+        "text": "Text",
+        "label": "Label",
+        "labels": "Labels",
+        "colon": ": ",
+        "comma": ", ",
+        "uncertain": 'If the text fits more than one label, answer "{}".',
+    },
+    "zh": {
+        "text": "文本",
+        "label": "标签",
+        "labels": "标签",
+        "colon": "：",
+        "comma": "、",
+        "uncertain": "如果文本符合多个标签，请回答“{}”。",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a prompt will say, before it is text. Each strategy fills one field.
+
+    surfaces:       label -> the text that stands for it
+    uncertain:      surface of the extra answer "uncertain"; None where it is not offered
+    definitions:    label -> one sentence
+    demonstrations: best first; the best stands nearest to the query
+    """
+
+    surfaces: Mapping[str, str]
+    uncertain: str | None = None
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    demonstrations: tuple[Example, ...] = ()
+
+
+class Strategy(Protocol):
+    """One edit of the draft."""
+
+    def check(self, task: Task) -> None:
+        """Raise ValueError where the task cannot serve this strategy."""
+
+    def requires(self) -> Mapping[str, Mapping[str, object]]:
+        """Facts to compute beforehand: the fact's name -> its settings."""
+        ...
+
+    def __call__(self, draft: Draft, example: Example, task: Task) -> Draft: ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around the content of every prompt: the turns of a chat template, or a start token.
+
+    joint:    stands between prompt and answer; it belongs to the answer, so that no token spans the border
+    reserved: special tokens; where a text contains one, it is broken up so that it stays mere text
+    """
+
+    before: str = ""
+    after: str = ""
+    joint: str = " "
+    reserved: tuple[str, ...] = ()
+
+    def plain(self, text: str) -> str:
+        """`text` without the power of special tokens: "[SEP]" becomes "[ SEP]"."""
+        for token in self.reserved:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text.strip()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many tokens a prompt may take, and how to count them."""
+
+    count: Callable[[str], int]
+    limit: int
+
+    def fits(self, text: str) -> bool:
+        # A token stands for at least one byte: short texts need no tokenizer.
+        return len(text.encode()) <= self.limit or self.count(text) <= self.limit
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One rendered prompt.
+
+    text:      what the model reads, special tokens included
+    answer:    what it should write: the surface of the gold label, or of "uncertain"
+    truncated: whether demonstrations or a part of the text had to go
+    """
+
+    id: str
+    text: str
+    answer: str
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of one side, with what may be answered.
+
+    surfaces: label -> surface, in label order; UNCERTAIN last where it is offered
+    joint:    stands before the answer (see `Frame`)
+    """
+
+    surfaces: Mapping[str, str]
+    joint: str
+    items: tuple[Prompt, ...]
+
+    def completions(self) -> list[str]:
+        """What the model may write, in the order of `surfaces`."""
+        return [self.joint + surface for surface in self.surfaces.values()]
+
+
+def build(
+    examples: Iterable[Example], task: Task, strategies: Sequence[Strategy], frame: Frame, budget: Budget
+) -> Prompts:
+    """The prompts of `examples`; raises ValueError where the fixed parts alone exceed the budget."""
+    for strategy in strategies:
+        strategy.check(task)
+    surfaces: dict[str, str] = {}
+    items = []
+    for example in examples:
+        draft = sketch(example, task, strategies)
+        surfaces = surfaces or check_surfaces(answers(draft))
+        items.append(render(draft, example, task, frame, budget))
+    return Prompts(surfaces, frame.joint, tuple(items))
+
+
+def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draft:
+    """The draft of one example's prompt, after every strategy."""
+    draft = Draft(surfaces=task.names)
+    for strategy in strategies:
+        draft = strategy(draft, example, task)
+    return draft
+
+
+def answers(draft: Draft) -> dict[str, str]:
+    """All that may be answered: label -> surface."""
+    return {**draft.surfaces, UNCERTAIN: draft.uncertain} if draft.uncertain else dict(draft.surfaces)
+
+
+def answer(draft: Draft, example: Example, task: Task) -> str:
+    """The surface that `example` should be answered with."""
+    if draft.uncertain and example.id in task.uncertain:
+        return draft.uncertain
+    return draft.surfaces[example.label]
+
+
+def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Budget) -> Prompt:
+    """The one place where text is written.
+
+    What is too long loses, in this order: demonstrations, worst first; then the end of the query. Never the
+    instruction, the labels or the answer.
+    """
+
+    def write(demonstrations: int, query: str) -> str:
+        return _write(replace(draft, demonstrations=draft.demonstrations[:demonstrations]), query, task, frame)
+
+    query = frame.plain(example.text)
+    kept = len(draft.demonstrations)
+    while kept and not budget.fits(write(kept, query)):
+        kept -= 1
+    cut = query
+    if not kept and not budget.fits(write(0, query)):
+        _check_fixed_parts(replace(draft, demonstrations=()), task, frame, budget)
+        cut = _longest(query, lambda part: budget.fits(write(0, part)))
+    truncated = kept < len(draft.demonstrations) or cut != query
+    return Prompt(example.id, write(kept, cut), answer(draft, example, task), truncated)
+
+
+def _write(draft: Draft, query: str, task: Task, frame: Frame) -> str:
+    shots = [
+        _turn(frame.plain(shot.text), " " + answer(draft, shot, task), task)
+        for shot in reversed(draft.demonstrations)
+    ]
+    return frame.before + "\n\n".join([_head(draft, task), *shots, _turn(query, "", task)]) + frame.after
+
+
+def _head(draft: Draft, task: Task) -> str:
+    words = WORDS[task.language]
+    lines = [task.instruction]
+    if draft.definitions:
+        lines.append(words["labels"] + words["colon"].rstrip())
+        lines += [
+            f"- {surface}{words['colon']}{draft.definitions[label]}" for label, surface in draft.surfaces.items()
+        ]
+    elif task.list_labels:
+        lines.append(words["labels"] + words["colon"] + words["comma"].join(draft.surfaces.values()))
+    if draft.uncertain:
+        lines.append(words["uncertain"].format(draft.uncertain))
+    return "\n".join(lines)
+
+
+def _turn(text: str, written: str, task: Task) -> str:
+    words = WORDS[task.language]
+    colon = words["colon"].rstrip()
+    return f"{words['text']}{words['colon']}{text}\n{words['label']}{colon}{written}"
+
+
+def _longest(text: str, fits: Callable[[str], bool]) -> str:
+    """The longest beginning of `text` that fits."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(text[:middle]) else (low, middle - 1)
+    return text[:low].rstrip()
+
+
+def _check_fixed_parts(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
+    """Raise ValueError where not even an empty text fits."""
+
+    def length(draft: Draft, task: Task) -> int:
+        return budget.count(_write(draft, "", task, frame))
+
+    whole = length(draft, task)
+    if whole < budget.limit:
+        return
+    if draft.definitions:
+        saved = whole - length(replace(draft, definitions={}), task)
+        way = f"without the strategy definition it would take {saved} less"
+    elif task.list_labels:
+        saved = whole - length(draft, replace(task, list_labels=False))
+        way = f"with dataset.list_labels=false it would take {saved} less"
+    else:
+        way = "shorten dataset.instruction, or take a model with more positions"
+    raise ValueError(
+        f"the fixed part of a prompt of {task.name!r} takes {whole} tokens, {whole - budget.limit + 1} too many to "
+        f"leave room for a text in the {budget.limit} that the model has for a prompt; {way}"
+    )
+
+
+def check_surfaces(surfaces: dict[str, str]) -> dict[str, str]:
+    """Raise ValueError where two labels would read back as one."""
+    seen: dict[str, str] = {}
+    for label, surface in surfaces.items():
+        if not _exact(surface):
+            raise ValueError(f"the surface of label {label!r} is empty")
+        other = seen.setdefault(_exact(surface), label)
+        if other != label:
+            raise ValueError(f"labels {other!r} and {label!r} have the same surface {surface!r}")
+    return surfaces
+
+
+def parse(completion: str, surfaces: Mapping[str, str]) -> str | None:
+    """The label that a completion names, or None.
+
+    The first line must be a surface: to the letter, or else but for case and closing punctuation where that is
+    still unambiguous. "no" is never read out of "no match".
+    """
+    line = _exact(completion).split("\n")[0]
+    for form in (_exact, _loose):
+        found = [label for label, surface in surfaces.items() if form(surface) == form(line)]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _exact(text: str) -> str:
+    return normalize("NFKC", text).strip()
+
+
+def _loose(text: str) -> str:
+    return _exact(text).casefold().rstrip(".。!！\"'”").lstrip("\"'“").strip()

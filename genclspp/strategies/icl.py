@@ -1,0 +1,42 @@
+"""Demonstrations: solved training examples before the query."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from genclspp.prompts import Draft
+from genclspp.task import Example, Task
+
+
+@dataclass(frozen=True)
+class Icl:
+    """Show `shots` training examples.
+
+    select:   "fixed" shows the same to every example (one per class first), "similar" the nearest
+    embedder: for "similar": "tfidf", or a sentence-transformers model
+    seed:     for "fixed": the draw
+    """
+
+    shots: int = 3
+    select: Literal["fixed", "similar"] = "fixed"
+    embedder: str = "tfidf"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shots < 1:
+            raise ValueError(f"icl.shots must be at least 1, found {self.shots}")
+
+    def check(self, task: Task) -> None:
+        available = len(task.splits["train"]) - 1
+        if self.shots > available:
+            raise ValueError(
+                f"icl.shots={self.shots} asks for more demonstrations than there are: "
+                f"the training split of {task.name!r} has {available} besides the query"
+            )
+
+    def requires(self) -> Mapping[str, Mapping[str, object]]:
+        how = {"embedder": self.embedder} if self.select == "similar" else {"seed": self.seed}
+        return {"neighbours": {"select": self.select, "shots": self.shots, **how}}
+
+    def __call__(self, draft: Draft, example: Example, task: Task) -> Draft:
+        return replace(draft, demonstrations=task.neighbours[example.id][: self.shots])
