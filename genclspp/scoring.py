@@ -1,20 +1,24 @@
-"""Score every label under every prompt, decode greedily, and decode among the labels: from one reading.
+"""Score every label under every prompt, write greedily, and decode among the labels: all from one reading.
 
-The border between prompt and label. Prompts already hold every special token as text, so nothing is added when
-they are tokenised. What counts is the tokenisation of the joined text, prompt + label. Where the border merges
-with a label ("…: " + "yes" may become "…:", " yes"), all labels of that prompt are scored from the last token
-that the prompt shares with every joined text, so that each score covers the same text.
+The border between prompt and label. Prompts hold every special token as text, so nothing is added when they are
+tokenised, and what counts is the tokenisation of the joined text, prompt + label. Where a label merges with the
+end of the prompt, all labels of that prompt are scored from the last token that the prompt shares with every
+joined text, so that each score covers the same text. Greedy decoding begins where it does in `model.generate`:
+after the tokens of the prompt alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from genclspp import trees
+from genclspp.reading import batches, pad, read
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Scores:
     lengths:     (prompts, labels) number of tokens summed
     greedy:      per prompt, tokens (without EOS) of the unconstrained greedy completion if it stays among the
                  labels, None where it leaves them
-    constrained: per prompt, index of the label that greedy decoding restricted to the labels arrives at
+    constrained: per prompt, index of the label at which greedy decoding among the labels arrives
     tokens:      tokens put through the model
     """
 
@@ -36,43 +40,54 @@ class Scores:
     tokens: int
 
 
-def label_logprobs(
-    model, tokenizer, prompts: list[str], labels: list[str], *, add_eos: bool = True
-) -> Tensor:
+def label_logprobs(model, tokenizer, prompts: list[str], labels: list[str], *, add_eos: bool = True) -> Tensor:
     """Log-probability of each label as the continuation of each prompt: (prompts, labels)."""
     return score(model, tokenizer, prompts, labels, add_eos=add_eos).logprobs
 
 
-@torch.inference_mode()
 def score(model, tokenizer, prompts: list[str], labels: list[str], *, add_eos: bool = True) -> Scores:
     """Score all labels under all prompts; see `Scores`."""
     if tokenizer.eos_token_id is None:
-        raise ValueError("the tokenizer has no eos_token; set one, a label has to end")
+        raise ValueError("the tokenizer has no eos_token; set one, because a label has to end")
     if not labels:
         raise ValueError("labels is empty; expected at least one")
-    questions = [tokenise(tokenizer, prompt, labels) for prompt in prompts]
-    tree, starts, paths = _plant(questions, tokenizer.eos_token_id)
-    wanted = [False] * len(tree)
-    for answers in paths:
-        for nodes in answers:
-            for node in nodes:
-                wanted[tree.parents[node]] = True
-    reading = trees.read_plain(model, tree, wanted)
-    counted = [[nodes if add_eos else nodes[:-1] for nodes in answers] for answers in paths]
-    children = {(parent, token): node for node, (parent, token) in enumerate(zip(tree.parents, tree.tokens))}
-    stops = _stop_tokens(model, tokenizer)
+    step = max(BLOCK // len(labels), 1)
+    with _evaluating(model):
+        blocks = [
+            _score(model, tokenizer, prompts[k : k + step], labels, add_eos) for k in range(0, len(prompts), step)
+        ]
+    empty = torch.zeros(0, len(labels))
+    return Scores(
+        logprobs=torch.cat([empty, *(block.logprobs for block in blocks)]),
+        lengths=torch.cat([empty.long(), *(block.lengths for block in blocks)]),
+        greedy=[ids for block in blocks for ids in block.greedy],
+        constrained=[label for block in blocks for label in block.constrained],
+        tokens=sum(block.tokens for block in blocks),
+    )
+
+
+BLOCK = 2**15  # answers in one tree; bounds the memory of the tree itself, in which a prompt is shared anyway
+
+
+def _score(model, tokenizer, prompts: list[str], labels: list[str], add_eos: bool) -> Scores:
+    tree, starts, answers = plant(tokenise(tokenizer, prompts, labels), tokenizer.eos_token_id)
+    wanted = [False] * len(tree.tokens)
+    for node in chain.from_iterable(chain.from_iterable(answers)):
+        wanted[tree.parents[node]] = True
+    reading = read(model, tree, wanted)
+    stops, offspring = _stops(model, tokenizer), trees.children(tree)
+    counted = [[nodes[: len(nodes) - (not add_eos)] for nodes in row] for row in answers]
     return Scores(
         logprobs=torch.tensor(
-            [[sum(reading.logprobs[n] for n in nodes) for nodes in row] for row in counted]
+            [[sum(reading.logprobs[node] for node in nodes) for nodes in row] for row in counted]
         ),
         lengths=torch.tensor([[len(nodes) for nodes in row] for row in counted]),
-        greedy=[_greedy(reading.best, children, start, stops) for start in starts],
-        constrained=[_constrained(reading.logprobs, answers) for answers in paths],
+        greedy=[_greedy(tree, offspring, reading.best, start, stops) for start in starts],
+        constrained=[_constrained(row, reading.logprobs) for row in answers],
         tokens=reading.tokens,
     )
 
 
-@torch.inference_mode()
 def complete(
     model,
     tokenizer,
@@ -84,42 +99,98 @@ def complete(
 ) -> list[str]:
     """What `model.generate(do_sample=False)` writes after each prompt, special tokens left out.
 
-    Prompts whose greedy completion stays among the labels cost one reading; only the others are generated. Pass
-    the `scores` of the same prompts and labels to save the reading too.
+    Where the completion stays among the labels, it is known from one reading; only the rest is generated. Pass
+    the `scores` of the same prompts and labels where they are known, to save the reading too. A generation_config
+    that edits logits (a repetition penalty, say) leaves nothing to know beforehand: all is generated then.
     """
-    scores = scores or score(model, tokenizer, prompts, labels)
-    written = list(scores.greedy)
-    open_ = [k for k, ids in enumerate(written) if ids is None]
-    for k, ids in zip(
-        open_, generate(model, tokenizer, [prompts[k] for k in open_], max_new_tokens), strict=True
-    ):
-        written[k] = ids
-    return [tokenizer.decode((ids or [])[:max_new_tokens], skip_special_tokens=True) for ids in written]
+    if _edits_logits(model):
+        known: list[list[int] | None] = [None] * len(prompts)
+    else:
+        known = (scores or score(model, tokenizer, prompts, labels)).greedy
+    rest = [prompt for prompt, ids in zip(prompts, known, strict=True) if ids is None]
+    written = iter(generate(model, tokenizer, rest, max_new_tokens=max_new_tokens))
+    completions = [next(written) if ids is None else ids[:max_new_tokens] for ids in known]
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in completions]
+
+
+def generate(model, tokenizer, prompts: list[str], *, max_new_tokens: int, budget: int = 8192) -> list[list[int]]:
+    """Greedy completions by `model.generate` in left-padded batches: new tokens, up to EOS."""
+    rows, stops = _encode(tokenizer, prompts), _stops(model, tokenizer)
+    order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
+    written: list[list[int]] = []
+    with _evaluating(model):
+        for batch in batches([rows[k] for k in order], budget):
+            ids, attention = pad(batch, model.device, left=True)
+            output = model.generate(
+                input_ids=ids,
+                attention_mask=attention,
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+                eos_token_id=sorted(stops),
+                pad_token_id=min(stops) if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+            )
+            written += [_until(row, stops) for row in output[:, ids.shape[1] :].tolist()]
+    return [ids for _, ids in sorted(zip(order, written, strict=True))]
 
 
 @dataclass(frozen=True)
 class Question:
-    """context: tokens shared by the prompt and all joined texts; prompt, answers: what follows the context."""
+    """Tokens of one prompt and its labels.
+
+    context: what the prompt and all joined texts begin with
+    prompt:  what follows the context in the prompt alone
+    answers: what follows the context in each joined text
+    """
 
     context: list[int]
     prompt: list[int]
     answers: list[list[int]]
 
 
-def tokenise(tokenizer, prompt: str, labels: list[str]) -> Question:
-    """Tokens of the joined texts, cut at the last token common to all of them and the prompt."""
-    ids = _encode(tokenizer, [prompt])[0]
-    joined = _encode(tokenizer, [prompt + label for label in labels])
-    cut = min(_common(ids, other) for other in joined)
+TAIL, OVERLAP = 96, 4  # characters tokenised again with each label; tokens that must come out unchanged
+
+
+def tokenise(tokenizer, prompts: list[str], labels: list[str]) -> list[Question]:
+    """Tokens of all joined texts.
+
+    A label changes the tokens of a prompt at its very end, if at all. So only the end of a prompt is tokenised
+    together with each label; where fewer than OVERLAP of its tokens prove to be unaffected, the whole prompt is.
+    """
+    whole = _encode(tokenizer, prompts)
+    ends = {prompt[-TAIL:] for prompt in prompts}
+    texts = [*ends, *(end + label for end in ends for label in labels)]
+    known = dict(zip(texts, _encode(tokenizer, texts), strict=True))
+    questions = []
+    for prompt, ids in zip(prompts, whole, strict=True):
+        end = prompt[-TAIL:]
+        joined = [_change(ids, known[end], known[end + label]) for label in labels]
+        if None in joined:
+            texts = [prompt + label for label in labels]
+            joined = [_change(ids, ids, other) for other in _encode(tokenizer, texts)]
+        questions.append(_question(prompt, ids, joined))
+    return questions
+
+
+def _change(ids: list[int], end: list[int], joined: list[int]) -> tuple[int, list[int]] | None:
+    """How a label changes a prompt: the number of tokens kept, and those that follow. None if `end` cannot tell.
+
+    ids: tokens of the prompt; end: tokens of its end; joined: tokens of its end with the label
+    """
+    kept = _common(end, joined)
+    if end is not ids and _common(ids[::-1], end[::-1]) < len(end) - kept + OVERLAP:
+        return None
+    return len(ids) - (len(end) - kept), joined[kept:]
+
+
+def _question(prompt: str, ids: list[int], joined: list[tuple[int, list[int]]]) -> Question:
+    cut = min(kept for kept, _ in joined)
     if cut == 0:
-        raise ValueError(
-            f"prompt {prompt!r} leaves no token before its labels; begin it with a token of its own"
-        )
-    return Question(ids[:cut], ids[cut:], [other[cut:] for other in joined])
+        raise ValueError(f"no token of the prompt {prompt[:80]!r} is left of its labels; expected one at least")
+    return Question(ids[:cut], ids[cut:], [ids[cut:kept] + new for kept, new in joined])
 
 
 def _encode(tokenizer, texts: list[str]) -> list[list[int]]:
-    return tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
@@ -127,81 +198,78 @@ def _common(a: Sequence[int], b: Sequence[int]) -> int:
     return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _plant(questions: list[Question], eos: int) -> tuple[trees.Tree, list[int], list[list[list[int]]]]:
-    """One tree of all questions, the last node of each prompt, and the nodes of each answer with its EOS."""
+def plant(questions: list[Question], eos: int) -> tuple[trees.Tree, list[int], list[list[list[int]]]]:
+    """The tree of all questions; the last node of each prompt; the nodes of each answer with its EOS."""
     sequences: list[list[int]] = []
     under: list[int] = []
     for question in questions:
-        stem = len(sequences)
+        under += [-1, *[len(sequences)] * (1 + len(question.answers))]
         sequences += [question.context, question.prompt, *([*answer, eos] for answer in question.answers)]
-        under += [-1, *[stem] * (1 + len(question.answers))]
     tree = trees.grow(sequences, under)
     ends = iter(tree.ends)
-    starts, paths = [], []
+    starts, answers = [], []
     for question in questions:
-        next(ends)
+        context = next(ends)
         starts.append(next(ends))
-        paths.append([_last_nodes(tree, next(ends), len(answer) + 1) for answer in question.answers])
-    return tree, starts, paths
-
-
-def _last_nodes(tree: trees.Tree, node: int, count: int) -> list[int]:
-    nodes = [node]
-    while len(nodes) < count:
-        nodes.append(tree.parents[nodes[-1]])
-    return nodes[::-1]
+        answers.append([trees.path(tree, next(ends), below=context) for _ in question.answers])
+    return tree, starts, answers
 
 
 def _greedy(
-    best: list[int], children: dict[tuple[int, int], int], node: int, stops: set[int]
+    tree: trees.Tree, offspring: list[list[int]], best: list[int], node: int, stops: set[int]
 ) -> list[int] | None:
+    """Follow the most likely token from `node` until it is a stop; None where that leaves the tree."""
     ids: list[int] = []
     while best[node] not in stops:
-        if best[node] < 0 or (node, best[node]) not in children:
+        child = next((child for child in offspring[node] if tree.tokens[child] == best[node]), None)
+        if child is None:
             return None
-        ids.append(best[node])
-        node = children[node, best[node]]
+        node = child
+        ids.append(tree.tokens[node])
     return ids
 
 
-def _constrained(logprobs: list[float], answers: list[list[int]]) -> int:
+def _constrained(answers: list[list[int]], logprobs: list[float]) -> int:
+    """Follow the most likely node among those of the answers; index of the answer it leads to."""
     left, depth = list(range(len(answers))), 0
-    while True:
-        node = max((answers[k][depth] for k in left), key=lambda node: logprobs[node])
+    while depth < len(answers[left[0]]):
+        node = max((answers[k][depth] for k in left), key=logprobs.__getitem__)
         left = [k for k in left if answers[k][depth] == node]
         depth += 1
-        if len(answers[left[0]]) == depth:
-            return left[0]
+    return left[0]
 
 
-def _stop_tokens(model, tokenizer) -> set[int]:
-    """Tokens at which `generate` stops."""
+def _stops(model, tokenizer) -> set[int]:
+    """Tokens at which `model.generate` stops."""
     stops = model.generation_config.eos_token_id
     if stops is None:
         stops = tokenizer.eos_token_id
     return set(stops) if isinstance(stops, list) else {stops}
 
 
-def generate(
-    model, tokenizer, prompts: list[str], max_new_tokens: int, budget: int = 8192
-) -> list[list[int]]:
-    """Plain greedy generation in left-padded batches: new tokens of each prompt, without what follows EOS."""
-    rows = _encode(tokenizer, prompts) if prompts else []
-    stops = _stop_tokens(model, tokenizer)
-    order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
-    written: list[list[int]] = [[] for _ in rows]
-    done = iter(order)
-    for batch in trees._batches([rows[k] for k in order], budget):
-        ids, attention = trees._pad(batch, model.device, left=True)
-        output = model.generate(
-            input_ids=ids,
-            attention_mask=attention,
-            do_sample=False,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=sorted(stops),
-            pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
-        )
-        for row in output[:, ids.shape[1] :].tolist():
-            end = next((k for k, token in enumerate(row) if token in stops), len(row))
-            written[next(done)] = row[:end]
-    return written
+EDITS = (
+    *("repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "sequence_bias", "guidance_scale"),
+    *("min_length", "min_new_tokens", "exponential_decay_length_penalty"),
+    *("forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens"),
+)
+
+
+def _edits_logits(model) -> bool:
+    """Whether `model.generate` does more than take the most likely token."""
+    return any(getattr(model.generation_config, name, None) not in (None, 0, 1) for name in EDITS)
+
+
+def _until(ids: list[int], stops: set[int]) -> list[int]:
+    return ids[: next((k for k, token in enumerate(ids) if token in stops), len(ids))]
+
+
+@contextmanager
+def _evaluating(model) -> Iterator[None]:
+    """Without dropout and gradients; leave the model in the mode it was in."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)

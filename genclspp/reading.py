@@ -1,0 +1,241 @@
+"""Let a model read a token tree.
+
+A window of nodes slides over this order. What a window needs from before it is only the path that leads to its
+first node, so the key/value cache always holds exactly that path, and every node is read once:
+
+    window 1 [A : no EOS]   cache [A : no]   window 2 [match EOS yes]   …
+
+How wide? Wide windows pay for attention between strangers that the mask then discards (about
+4 x hidden x layers x width operations per node), narrow ones pay the fixed cost of a call more often. `width`
+balances the two; one infinite window would be the one big tree, one window per prompt the usual prefix cache.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from genclspp.trees import Tree, children, count_below, grow, path, visible
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model says along a tree.
+
+    logprobs: per node, log-probability of its token after its parent where the parent is wanted, else 0
+    best:     per node, the most likely next token where the node is wanted, else -1
+    tokens:   tokens put through the model
+    """
+
+    logprobs: list[float]
+    best: list[int]
+    tokens: int
+
+
+def read(model, tree: Tree, wanted: Sequence[bool]) -> Reading:
+    """Next-token predictions at the `wanted` nodes of `tree`; without gradient."""
+    return (read_tree if supports(model) else read_plain)(model, tree, wanted)
+
+
+def read_tree(model, tree: Tree, wanted: Sequence[bool], window: int = 0) -> Reading:
+    """Read every node that a wanted one depends on once, `window` nodes per call (0: by the cost model)."""
+    below = count_below(tree, wanted)
+    nodes = [node for node, count in enumerate(below) if count]
+    reading = Reading([0.0] * len(tree.tokens), [-1] * len(tree.tokens), len(nodes))
+    offspring, cache, cached = children(tree), DynamicCache(), []
+    for chunk in _windows(nodes, wanted, window or width(model), most_logits(model)):
+        cached = _rewind(cache, cached, path(tree, tree.parents[chunk[0]]))
+        asked = [k for k, node in enumerate(chunk) if wanted[node]]
+        cached = cached + chunk
+        logits = next_token_logits(
+            model,
+            torch.tensor(asked, dtype=torch.long, device=model.device),
+            **inputs(model, tree, chunk, cached),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        if asked:
+            _note(reading, tree, offspring, [chunk[k] for k in asked], logits[0])
+    return reading
+
+
+def _windows(nodes: list[int], wanted: Sequence[bool], width: int, asked: int) -> Iterator[list[int]]:
+    """Cut `nodes` into runs of at most `width` nodes with at most `asked` wanted ones."""
+    chunk: list[int] = []
+    count = 0
+    for node in nodes:
+        if len(chunk) == width or count + wanted[node] > asked:
+            yield chunk
+            chunk, count = [], 0
+        chunk.append(node)
+        count += wanted[node]
+    if chunk:
+        yield chunk
+
+
+def _rewind(cache: DynamicCache, cached: list[int], wanted: list[int]) -> list[int]:
+    """Keep in `cache`, which holds the nodes `cached`, only the nodes `wanted`."""
+    if cached and cached != wanted:
+        place = {node: k for k, node in enumerate(cached)}
+        for layer in cache.layers:
+            index = torch.tensor([place[node] for node in wanted], dtype=torch.long, device=layer.keys.device)
+            layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
+    return wanted
+
+
+def _note(reading: Reading, tree: Tree, offspring: list[list[int]], parents: list[int], logits: Tensor) -> None:
+    """Enter predictions into `reading`; logits: (parents, vocabulary)."""
+    logits = logits.float()
+    top, best = logits.max(-1)
+    rows = [row for row, parent in enumerate(parents) for _ in offspring[parent]]
+    nodes = [child for parent in parents for child in offspring[parent]]
+    chosen = logits[rows, [tree.tokens[node] for node in nodes]]
+    total = top + logits.sub_(top[:, None]).exp_().sum(-1).log_()
+    for node, value in zip(nodes, (chosen - total[rows]).tolist(), strict=True):
+        reading.logprobs[node] = value
+    for parent, token in zip(parents, best.tolist(), strict=True):
+        reading.best[parent] = token
+
+
+def inputs(model, tree: Tree, queries: list[int], keys: list[int]) -> dict:
+    """What the model is called with to read the nodes `queries` where `keys` are cached or read with them."""
+    return {
+        "input_ids": torch.tensor([[tree.tokens[node] for node in queries]], device=model.device),
+        "position_ids": torch.tensor([[tree.depths[node] for node in queries]], device=model.device),
+        "attention_mask": masks(model, tree, queries, keys),
+    }
+
+
+def masks(model, tree: Tree, queries: list[int], keys: list[int]) -> Tensor | dict[str, Tensor]:
+    """Additive attention masks (1, 1, q, k) of one window; a dict where layers differ in how far they look."""
+    config = model.config.get_text_config()
+    slide = getattr(config, "sliding_window", None) or math.inf
+    types = set(getattr(config, "layer_types", None) or ())
+    if unknown := types - {"full_attention", "sliding_attention"}:
+        raise NotImplementedError(f"layers of type {sorted(unknown)}")
+    if getattr(config, "window_size", None):  # GPT-Neo cuts its local layers by itself, in order of storage
+        raise NotImplementedError("local attention")
+
+    def additive(reach: float) -> Tensor:
+        hidden = ~visible(tree, queries, keys, reach).to(model.device)
+        mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device)
+        return mask.masked_fill_(hidden, torch.finfo(model.dtype).min)[None, None]
+
+    if not types:
+        return additive(slide)
+    if types == {"full_attention"}:
+        return additive(math.inf)
+    return {"full_attention": additive(math.inf), "sliding_attention": additive(slide)}
+
+
+CALL_COST = 3e8  # fixed cost of a forward pass, in the multiply-adds it could have done meanwhile
+LOGITS = 2**25  # logits in memory at once
+
+
+def width(model) -> int:
+    """Nodes per window at which the cost of calls and of discarded attention are equal."""
+    config = model.config.get_text_config()
+    discarded = 4 * config.hidden_size * config.num_hidden_layers
+    return min(max(math.isqrt(int(CALL_COST / discarded)), 64), 4096)
+
+
+def most_logits(model) -> int:
+    """Positions per window whose logits fit in memory."""
+    return max(LOGITS // model.config.get_text_config().vocab_size, 1)
+
+
+def next_token_logits(model, keep: int | Tensor, **inputs) -> Tensor:
+    """Logits at the last `keep` positions, or at the positions in `keep`, computing only those if possible.
+
+    returns: (batch, positions, vocabulary)
+    """
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if "logits_to_keep" in inspect.signature(plain.forward).parameters:
+        return model(**inputs, logits_to_keep=keep).logits
+    logits = model(**inputs).logits
+    return logits[:, keep] if isinstance(keep, Tensor) else logits[:, -keep:]
+
+
+def read_plain(model, tree: Tree, wanted: Sequence[bool], budget: int = 8192) -> Reading:
+    """Read a tree as separate, right-padded sequences: what every architecture can do."""
+    reading = Reading([0.0] * len(tree.tokens), [-1] * len(tree.tokens), 0)
+    offspring, below, total = children(tree), count_below(tree, wanted), 0
+    rows = [path(tree, node) for node, count in enumerate(below) if count == 1 and wanted[node]]
+    for batch in batches(sorted(rows, key=len), budget):
+        ids, attention = pad([[tree.tokens[node] for node in nodes] for nodes in batch], model.device)
+        first = min(next(k for k, node in enumerate(nodes) if wanted[node]) for nodes in batch)
+        logits = next_token_logits(model, ids.shape[1] - first, input_ids=ids, attention_mask=attention)
+        for nodes, row in zip(batch, logits, strict=True):
+            asked = [k for k in range(first, len(nodes)) if wanted[nodes[k]]]
+            _note(reading, tree, offspring, [nodes[k] for k in asked], row[[k - first for k in asked]])
+        total += int(attention.sum())
+    return replace(reading, tokens=total)
+
+
+def batches(rows: Sequence[list[int]], budget: int) -> Iterator[list[list[int]]]:
+    """Cut rows, sorted by length, into batches of at most `budget` tokens, padding included."""
+    batch: list[list[int]] = []
+    for row in rows:
+        if batch and len(row) * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def pad(rows: list[list[int]], device: torch.device, *, left: bool = False) -> tuple[Tensor, Tensor]:
+    """Rows as one tensor, and its attention mask; both (rows, longest)."""
+    longest = max(map(len, rows))
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    attention = torch.zeros_like(ids)
+    for k, row in enumerate(rows):
+        place = slice(longest - len(row), None) if left else slice(0, len(row))
+        ids[k, place] = torch.tensor(row)
+        attention[k, place] = 1
+    return ids.to(device), attention.to(device)
+
+
+_supported: WeakKeyDictionary = WeakKeyDictionary()
+
+
+def supports(model) -> bool:
+    """Whether `model` reads trees: tried once per model on a small tree, said aloud if not."""
+    if model not in _supported:
+        reason = _mismatch(model)
+        _supported[model] = reason is None
+        if reason is not None:
+            warnings.warn(
+                f"{type(model).__name__} cannot read token trees ({reason}); "
+                "taking plain sequences instead: same results, slower",
+                stacklevel=2,
+            )
+    return _supported[model]
+
+
+@torch.no_grad()
+def _mismatch(model) -> str | None:
+    """Why a small random tree comes out differently from plain sequences, None if it does not."""
+    rng = random.Random(0)
+    vocabulary = model.config.get_text_config().vocab_size
+    stem, *tails = ([rng.randrange(vocabulary) for _ in range(count)] for count in (6, 4, 3, 4, 2, 3))
+    tree = grow([stem, *tails], [-1, 0, 0, 1, 1, 2])
+    wanted = [True] * len(tree.tokens)
+    try:
+        ours = read_tree(model, tree, wanted, window=8).logprobs
+    except Exception as error:  # whatever the architecture raises, the answer is the same: no
+        return f"{type(error).__name__}: {error}"
+    plain = read_plain(model, tree, wanted).logprobs
+    flat = read_plain(model, grow([tree.tokens]), wanted).logprobs  # as if the mask were ignored
+    error, ignored = (max(abs(a - b) for a, b in zip(plain, other, strict=True)) for other in (ours, flat))
+    tolerance = min(ignored / 4, 1e-4 if model.dtype == torch.float32 else math.inf)
+    return None if error <= tolerance else f"a log-probability differs by {error:.1e}"
