@@ -11,8 +11,10 @@ class DatasetSettings:
 
     source:      "tickets" (generated here), "local" (`path` is a file or a folder of splits) or "hub"
     text, label: column names; `rationale`, `id` and `ambiguous` may name further columns
-    splits:      our split -> the name of the split (or of the file, without its ending) in the source
-    *_size:      how many examples to keep of a split, stratified by label; null keeps all
+    several_labels: what to do with a row whose label is a list of none or several: "stop", or "drop" the row
+    splits:      our split -> the name of the split (or of the file, without its ending) in the source; an empty
+                 name leaves the source's split out
+    *_size:      how many examples to keep of a split at most, stratified by label; null keeps all
     validation_fraction: share of train that becomes validation where the source has none
     test_from:   the split to take a missing test split from ("validation" or "train"); null stops
     labels:      label order; null takes `labels.json` of the folder, else ClassLabel names, else sorted order
@@ -28,6 +30,7 @@ class DatasetSettings:
     rationale: str | None = None
     id: str | None = None
     ambiguous: str | None = None
+    several_labels: Literal["stop", "drop"] = "stop"
     splits: Mapping[str, str] = field(
         default_factory=lambda: {"train": "train", "validation": "validation", "test": "test"}
     )
@@ -110,3 +113,13 @@ class TrackingSettings:
     project: str = "genclspp"
     entity: str | None = None
     mode: Literal["online", "offline"] | None = None
+
+
+@dataclass(frozen=True)
+class Reward:
+    """One reward: the function at `target` (dotted path), its weight and its own arguments."""
+
+    name: str
+    target: str
+    weight: float = 1.0
+    args: Mapping[str, Any] = field(default_factory=dict)

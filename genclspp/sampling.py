@@ -1,0 +1,63 @@
+"""Seeded, stratified choices among examples."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from random import Random
+
+from genclspp.task import Example
+
+
+def stratified_order(labels: Sequence[str], seed: int) -> list[int]:
+    """An order of the positions of `labels` in which every prefix is a stratified sample.
+
+    One of each label comes first (frequent labels before rare ones), then labels in proportion. So samples
+    of different sizes are nested, and every class stays as long as there is room for it.
+    """
+    random = Random(seed)
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for position, label in enumerate(labels):
+        by_label[label].append(position)
+    ranked = []
+    for label in sorted(by_label):
+        positions = by_label[label]
+        random.shuffle(positions)
+        for rank, position in enumerate(positions):
+            share = (rank + 0.5) / len(positions)
+            ranked.append((rank > 0, share, random.random(), position))
+    return [position for *_, position in sorted(ranked)]
+
+
+def subsample(examples: Sequence[Example], size: int | None, seed: int) -> tuple[Example, ...]:
+    """At most `size` examples, stratified, in their given order; all where `size` is None."""
+    if size is None or size >= len(examples):
+        return tuple(examples)
+    chosen = stratified_order([example.label for example in examples], seed)[:size]
+    return tuple(examples[position] for position in sorted(chosen))
+
+
+def carve(
+    examples: Sequence[Example], fraction: float, seed: int
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """(rest, part): a stratified `fraction` of the examples, at least one, taken out.
+
+    The last example of a label is never taken out.
+    """
+    left = Counter(example.label for example in examples)
+    wanted = max(1, round(fraction * len(examples)))
+    part: set[int] = set()
+    for position in stratified_order([example.label for example in examples], seed):
+        label = examples[position].label
+        if len(part) < wanted and left[label] > 1:
+            part.add(position)
+            left[label] -= 1
+    return (
+        tuple(example for position, example in enumerate(examples) if position not in part),
+        tuple(example for position, example in enumerate(examples) if position in part),
+    )
+
+
+def shuffled(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:
+    """The examples in a seeded order."""
+    order = list(examples)
+    Random(seed).shuffle(order)
+    return tuple(order)
