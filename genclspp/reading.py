@@ -32,12 +32,12 @@ class Reading:
     """What the model says along a tree.
 
     logprobs: per node, log-probability of its token after its parent where the parent is wanted, else 0
-    best:     per node, the most likely next token where the node is wanted, else -1
+    peaks:    per node, log-probability of the most likely next token where the node is wanted, else infinity
     tokens:   tokens put through the model
     """
 
     logprobs: list[float]
-    best: list[int]
+    peaks: list[float]
     tokens: int
 
 
@@ -50,8 +50,8 @@ def read_tree(model, tree: Tree, wanted: Sequence[bool], window: int = 0) -> Rea
     """Read every node that a wanted one depends on once, `window` nodes per call (0: by the cost model)."""
     below = count_below(tree, wanted)
     nodes = [node for node, count in enumerate(below) if count]
-    reading = Reading([0.0] * len(tree.tokens), [-1] * len(tree.tokens), len(nodes))
-    offspring, cache, cached = children(tree), DynamicCache(), []
+    reading = Reading([0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), len(nodes))
+    cache, cached = DynamicCache(), []
     for chunk in _windows(nodes, wanted, window or width(model), most_logits(model)):
         cached = _rewind(cache, cached, path(tree, tree.parents[chunk[0]]))
         asked = [k for k, node in enumerate(chunk) if wanted[node]]
@@ -64,7 +64,7 @@ def read_tree(model, tree: Tree, wanted: Sequence[bool], window: int = 0) -> Rea
             use_cache=True,
         )
         if asked:
-            _note(reading, tree, offspring, [chunk[k] for k in asked], logits[0])
+            _note(reading, tree, [chunk[k] for k in asked], logits[0])
     return reading
 
 
@@ -92,18 +92,18 @@ def _rewind(cache: DynamicCache, cached: list[int], wanted: list[int]) -> list[i
     return wanted
 
 
-def _note(reading: Reading, tree: Tree, offspring: list[list[int]], parents: list[int], logits: Tensor) -> None:
-    """Enter predictions into `reading`; logits: (parents, vocabulary)."""
+def _note(reading: Reading, tree: Tree, nodes: list[int], logits: Tensor) -> None:
+    """Enter predictions at `nodes` into `reading`; logits: (nodes, vocabulary)."""
     logits = logits.float()
-    top, best = logits.max(-1)
-    rows = [row for row, parent in enumerate(parents) for _ in offspring[parent]]
-    nodes = [child for parent in parents for child in offspring[parent]]
-    chosen = logits[rows, [tree.tokens[node] for node in nodes]]
-    total = top + logits.sub_(top[:, None]).exp_().sum(-1).log_()
-    for node, value in zip(nodes, (chosen - total[rows]).tolist(), strict=True):
-        reading.logprobs[node] = value
-    for parent, token in zip(parents, best.tolist(), strict=True):
-        reading.best[parent] = token
+    total = logits.logsumexp(-1)
+    for node, peak in zip(nodes, (logits.amax(-1) - total).tolist(), strict=True):
+        reading.peaks[node] = peak
+    rows, after = zip(
+        *((row, child) for row, node in enumerate(nodes) for child in children(tree, node)), strict=True
+    )
+    found = logits[rows, [tree.tokens[child] for child in after]] - total[[*rows]]
+    for child, value in zip(after, found.tolist(), strict=True):
+        reading.logprobs[child] = value
 
 
 def inputs(model, tree: Tree, queries: list[int], keys: list[int]) -> dict:
@@ -167,8 +167,8 @@ def next_token_logits(model, keep: int | Tensor, **inputs) -> Tensor:
 
 def read_plain(model, tree: Tree, wanted: Sequence[bool], budget: int = 8192) -> Reading:
     """Read a tree as separate, right-padded sequences: what every architecture can do."""
-    reading = Reading([0.0] * len(tree.tokens), [-1] * len(tree.tokens), 0)
-    offspring, below, total = children(tree), count_below(tree, wanted), 0
+    reading = Reading([0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), 0)
+    below, total = count_below(tree, wanted), 0
     rows = [path(tree, node) for node, count in enumerate(below) if count == 1 and wanted[node]]
     for batch in batches(sorted(rows, key=len), budget):
         ids, attention = pad([[tree.tokens[node] for node in nodes] for nodes in batch], model.device)
@@ -176,7 +176,7 @@ def read_plain(model, tree: Tree, wanted: Sequence[bool], budget: int = 8192) ->
         logits = next_token_logits(model, ids.shape[1] - first, input_ids=ids, attention_mask=attention)
         for nodes, row in zip(batch, logits, strict=True):
             asked = [k for k in range(first, len(nodes)) if wanted[nodes[k]]]
-            _note(reading, tree, offspring, [nodes[k] for k in asked], row[[k - first for k in asked]])
+            _note(reading, tree, [nodes[k] for k in asked], row[[k - first for k in asked]])
         total += int(attention.sum())
     return replace(reading, tokens=total)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genclspp import trees
-from genclspp.reading import batches, pad, read
+from genclspp.reading import Reading, batches, pad, read
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ def _score(model, tokenizer, prompts: list[str], labels: list[str], add_eos: boo
     for node in chain.from_iterable(chain.from_iterable(answers)):
         wanted[tree.parents[node]] = True
     reading = read(model, tree, wanted)
-    stops, offspring = _stops(model, tokenizer), trees.children(tree)
+    stops = _stops(model, tokenizer)
     counted = [[nodes[: len(nodes) - (not add_eos)] for nodes in row] for row in answers]
     return Scores(
         logprobs=torch.tensor(
             [[sum(reading.logprobs[node] for node in nodes) for nodes in row] for row in counted]
         ),
         lengths=torch.tensor([[len(nodes) for nodes in row] for row in counted]),
-        greedy=[_greedy(tree, offspring, reading.best, start, stops) for start in starts],
+        greedy=[_greedy(tree, reading, start, stops) for start in starts],
         constrained=[_constrained(row, reading.logprobs) for row in answers],
         tokens=reading.tokens,
     )
@@ -215,18 +215,17 @@ def plant(questions: list[Question], eos: int) -> tuple[trees.Tree, list[int], l
     return tree, starts, answers
 
 
-def _greedy(
-    tree: trees.Tree, offspring: list[list[int]], best: list[int], node: int, stops: set[int]
-) -> list[int] | None:
-    """Follow the most likely token from `node` until it is a stop; None where that leaves the tree."""
+def _greedy(tree: trees.Tree, reading: Reading, node: int, stops: set[int]) -> list[int] | None:
+    """Tokens on the most likely way from `node` to a stop; None where it leaves the tree."""
     ids: list[int] = []
-    while best[node] not in stops:
-        child = next((child for child in offspring[node] if tree.tokens[child] == best[node]), None)
-        if child is None:
+    while True:
+        likely = (child for child in trees.children(tree, node) if reading.logprobs[child] >= reading.peaks[node])
+        node = next(likely, -1)
+        if node < 0:
             return None
-        node = child
+        if tree.tokens[node] in stops:
+            return ids
         ids.append(tree.tokens[node])
-    return ids
 
 
 def _constrained(answers: list[list[int]], logprobs: list[float]) -> int:

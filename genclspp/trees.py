@@ -15,7 +15,7 @@ With nodes numbered depth first, `j` is `i` or its ancestor exactly if j <= i < 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -89,13 +89,12 @@ def path(tree: Tree, node: int, below: int = -1) -> list[int]:
     return nodes[::-1]
 
 
-def children(tree: Tree) -> list[list[int]]:
-    """Child nodes of each node."""
-    found: list[list[int]] = [[] for _ in tree.tokens]
-    for node, parent in enumerate(tree.parents):
-        if parent >= 0:
-            found[parent].append(node)
-    return found
+def children(tree: Tree, node: int) -> Iterator[int]:
+    """The nodes that follow `node`."""
+    child = node + 1
+    while child < tree.stops[node]:
+        yield child
+        child = tree.stops[child]
 
 
 def count_below(tree: Tree, wanted: Sequence[bool]) -> list[int]:
