@@ -113,7 +113,10 @@ def _split_files(folder: Path, settings: DatasetSettings) -> dict[str, Path]:
             raise ValueError(f"{folder} holds several files for split {split!r}: {shown}; expected one")
         if found and name:
             files[split] = found[0]
-    known = sorted(file.stem for file in folder.iterdir() if file.suffix.lower() in readers.ENDINGS)
+    beside = ("labels.json", "definitions.json")
+    known = sorted(
+        f.stem for f in folder.iterdir() if f.suffix.lower() in readers.ENDINGS and f.name not in beside
+    )
     _require_splits(str(folder), files, known, settings)
     seen: dict[Path, str] = {}
     for split, file in files.items():

@@ -153,8 +153,9 @@ def read_hub(path: str, subset: str | None, revision: str | None) -> dict[str, C
     return {str(split): lambda split=split: table(split) for split in splits}
 
 
-def _load_hub(path: str, subset: str | None, revision: str | None) -> Mapping[str, Any]:
+def _load_hub(path: str, subset: str | None, revision: str | None) -> Any:
     import datasets
+    from datasets.exceptions import DatasetsError
 
     saved = Path(path) / "dataset_dict.json"
     try:
@@ -165,11 +166,11 @@ def _load_hub(path: str, subset: str | None, revision: str | None) -> Mapping[st
             raise ValueError(f"{path} has no subset {subset!r}: {hint(subset, names)}")
         if subset is None and len(names) > 1 and "default" not in names:
             raise ValueError(f"{path} has several subsets; set dataset.subset to one of: {', '.join(names)}")
-        return datasets.load_dataset(path, subset, revision=revision)  # type: ignore[return-value]
+        return datasets.load_dataset(path, subset, revision=revision)
     except (FileNotFoundError, ConnectionError) as error:
         wanted = "expected an id on the hub (and a network), or a local folder in hub format"
         raise FileNotFoundError(f"hub data set {path!r} not found: {wanted} ({first_line(error)})") from None
-    except (RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except (RuntimeError, DatasetsError) as error:
         raise ValueError(f"hub data set {path!r} cannot be loaded: {first_line(error)}") from None
 
 
