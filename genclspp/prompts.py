@@ -177,7 +177,7 @@ def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Bud
         kept -= 1
     cut = query
     if not kept and not budget.fits(write(0, query)):
-        _check_fixed_parts(replace(draft, demonstrations=()), task, frame, budget)
+        check_room(replace(draft, demonstrations=()), task, frame, budget)
         cut = _longest(query, lambda part: budget.fits(write(0, part)))
     truncated = kept < len(draft.demonstrations) or cut != query
     return Prompt(example.id, write(kept, cut), answer(draft, example, task), truncated)
@@ -221,8 +221,8 @@ def _longest(text: str, fits: Callable[[str], bool]) -> str:
     return text[:low].rstrip()
 
 
-def _check_fixed_parts(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
-    """Raise ValueError where not even an empty text fits."""
+def check_room(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
+    """Raise ValueError where the fixed parts leave no room for a text."""
 
     def length(draft: Draft, task: Task) -> int:
         return budget.count(_write(draft, "", task, frame))
@@ -239,8 +239,8 @@ def _check_fixed_parts(draft: Draft, task: Task, frame: Frame, budget: Budget) -
     else:
         way = "shorten dataset.instruction, or take a model with more positions"
     raise ValueError(
-        f"the fixed part of a prompt of {task.name!r} takes {whole} tokens, {whole - budget.limit + 1} too many to "
-        f"leave room for a text in the {budget.limit} that the model has for a prompt; {way}"
+        f"the fixed part of a prompt of {task.name!r} takes {whole} tokens, {whole - budget.limit + 1} too many "
+        f"to leave room for a text in the {budget.limit} that the model has for a prompt; {way}"
     )
 
 

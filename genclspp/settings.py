@@ -99,10 +99,16 @@ class RlSettings:
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """Inference. `batch_size` changes speed, never results."""
+    """Inference.
+
+    batch_size:     prompts read at once; it changes speed, never results
+    max_new_tokens: of greedy decoding; null takes the longest answer and four more
+    calibration:    at most so many validation examples are read to calibrate probabilities
+    """
 
     batch_size: int = 32
     max_new_tokens: int | None = None
+    calibration: int = 500
 
 
 @dataclass(frozen=True)
@@ -123,3 +129,29 @@ class Reward:
     target: str
     weight: float = 1.0
     args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration of a sweep, whole and checked: what the pipeline runs.
+
+    sweep:   its name; `choices`: group -> the name typed on the command line, lists joined by "+"
+    train, infer: the strategies of each side (`prompts.Strategy`); `decoder`: a `decode.Decoder`
+    config:  the composed configuration as plain data, for the tracker
+    """
+
+    sweep: str
+    outputs: str
+    seed: int
+    choices: Mapping[str, str]
+    dataset: DatasetSettings
+    model: ModelSettings
+    train: tuple[Any, ...]
+    infer: tuple[Any, ...]
+    decoder: Any
+    sft: SftSettings
+    rl: RlSettings
+    rewards: tuple[Reward, ...]
+    predict: PredictSettings
+    tracking: TrackingSettings
+    config: Mapping[str, Any] = field(default_factory=dict)

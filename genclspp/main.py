@@ -1,0 +1,50 @@
+"""The command line: one cell, or a sweep of them."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from genclspp import compose
+
+CONF = str(Path(__file__).resolve().parent.parent / "conf")
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+def run(config: DictConfig) -> float:
+    """Carry out one cell; its accuracy is what a sweeper that optimises would look at."""
+    from genclspp import pipeline
+    from genclspp.terminal import Terminal, quiet
+
+    cell = compose.cell(config)
+    terminal = Terminal()
+    quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{pipeline.record_path(cell).stem}.log", terminal.console)
+    if not compose.is_checked_sweep():
+        pipeline.check(cell)
+    return pipeline.run(cell, terminal)["accuracy"]
+
+
+def main() -> None:
+    """Run the program; whatever stops it is said in one sentence, with an exit code other than 0."""
+    os.environ["GENCLSPP_TRACEBACK"] = os.environ.get("HYDRA_FULL_ERROR", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us whole, and we say them in one sentence
+    compose.register()
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        run()
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if compose.wants_traceback():
+            raise
+        print(f"error: {compose.explain(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _stop(*_: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,243 @@
+"""Models and tokenizers: where they lie, whether they are whole and safe, how they are loaded and saved.
+
+Weights are read from safetensors only. Prompts carry every special token as text, so the tokenizers opened here
+add none of their own: what is trained on, generated from and scored are the same tokens, in every library.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genclspp.prompts import Budget, Frame
+from genclspp.settings import ModelSettings
+from genclspp.store import Artifact, Store, digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+POLICY = "policy"  # the folder inside an artifact that holds trained weights
+READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+SENTINEL = "\u2063content\u2063"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Weights to go on from: a base model in `folder`, and what a stage has trained on top of it."""
+
+    settings: ModelSettings
+    folder: Path
+    digest: str
+    trained: Artifact | None = None
+
+    @property
+    def key(self) -> str:
+        """What the weights are, wherever they lie."""
+        parts = [self.digest, self.trained.key if self.trained else ""]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def after(self, artifact: Artifact) -> "Policy":
+        return replace(self, trained=artifact)
+
+
+def resolve(settings: ModelSettings, store: Store) -> Policy:
+    """Find the base model; raises FileNotFoundError or ValueError where it is missing, broken or unsafe."""
+    if settings.config is not None:
+        inputs = {"config": settings.config, "seed": settings.seed}
+        folder = store.cached("base", make_random, inputs).path
+    else:
+        folder = _locate(settings)
+    return Policy(settings, folder, _identity(folder, settings))
+
+
+@cache
+def tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
+    """The tokenizer of the base model: adds no special token, pads on the left."""
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    settings = policy.settings
+    tokens = AutoTokenizer.from_pretrained(policy.folder, trust_remote_code=settings.trust_remote_code)
+    if not tokens.is_fast:
+        raise ValueError(f"the model in {policy.folder} has no fast tokenizer (tokenizer.json), which is needed")
+    tokens.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B")
+    if settings.bos:
+        tokens.bos_token = settings.bos
+    if settings.eos:
+        tokens.eos_token = settings.eos
+    if tokens.eos_token is None:
+        raise ValueError(f"the tokenizer in {policy.folder} has no end token; set model.eos")
+    tokens.pad_token = tokens.pad_token or tokens.eos_token
+    tokens.padding_side = "left"
+    tokens.model_max_length = int(1e9)  # lengths are our business: see `budget`
+    return tokens
+
+
+def frame(policy: Policy) -> Frame:
+    """What stands around every prompt: the chat template where there is one, else the start token."""
+    tokens = tokenizer(policy)
+    reserved = tuple(sorted(map(str, tokens.all_special_tokens), key=len, reverse=True))
+    if not (policy.settings.chat and tokens.chat_template):
+        return Frame(before=str(tokens.bos_token or ""), reserved=reserved)
+    turn = [{"role": "user", "content": SENTINEL}]
+    text = tokens.apply_chat_template(
+        turn, tokenize=False, add_generation_prompt=True, **policy.settings.chat_args
+    )
+    before, _, after = str(text).partition(SENTINEL)
+    return Frame(before, after, joint="", reserved=reserved)
+
+
+def budget(policy: Policy, completions: Sequence[str]) -> Budget:
+    """What the model's positions leave for a prompt, beside the longest of `completions` and the end token."""
+    tokens = tokenizer(policy)
+    longest = max(len(ids) for ids in tokens(list(completions), add_special_tokens=False)["input_ids"])
+    # One token to spare: the border may tokenise differently when text and answer are joined.
+    limit = max_length(policy) - longest - 2
+    return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit)
+
+
+def max_length(policy: Policy) -> int:
+    """Positions that may be used: the model's own, or fewer by `model.max_length`."""
+    config = json.loads((policy.folder / "config.json").read_text())
+    config = config.get("text_config", config)
+    own = config.get("max_position_embeddings") or config.get("n_positions")
+    wanted = policy.settings.max_length
+    if own and wanted and wanted > own:
+        raise ValueError(f"model.max_length={wanted} exceeds the {own} positions of the model in {policy.folder}")
+    return wanted or own or 2048
+
+
+def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
+    """The model with everything trained so far. With `train`, an adapter comes back trainable.
+
+    New parameters (a fresh prediction head) are drawn from `model.seed`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, set_seed
+
+    settings = policy.settings
+    trained = policy.trained.path / POLICY if policy.trained else None
+    adapter = trained if trained and (trained / "adapter_config.json").exists() else None
+    set_seed(settings.seed)
+    extra: dict[str, Any] = {"is_decoder": True} if settings.as_decoder else {}
+    model = AutoModelForCausalLM.from_pretrained(
+        policy.folder if adapter or trained is None else trained,
+        dtype=getattr(torch, settings.dtype),
+        attn_implementation=settings.attention,
+        use_safetensors=True,
+        trust_remote_code=settings.trust_remote_code,
+        **extra,
+    )
+    if adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=train)
+    tokens = tokenizer(policy)
+    for config in (model.config, model.generation_config):
+        if config is not None:
+            config.bos_token_id, config.eos_token_id = tokens.bos_token_id, tokens.eos_token_id
+            config.pad_token_id = tokens.pad_token_id
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).train(train)  # type: ignore[return-value]
+
+
+def save(model: Any, policy: Policy, out: Path) -> None:
+    """Leave a folder in hub format (or an adapter) with its tokenizer, as safetensors."""
+    model.save_pretrained(out / POLICY)
+    tokenizer(policy).save_pretrained(out / POLICY)
+
+
+def make_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
+    """A model of random weights, and a byte-level tokenizer learned from the built-in tickets."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    from genclspp.tickets import generate
+
+    special = ["<|end|>", "<|start|>", "<|pad|>"]
+    words = Tokenizer(models.BPE())
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    words.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=config["vocab_size"],
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    words.train_from_iterator((example.text for example in generate(seed=0)["train"]), trainer)
+    tokens = PreTrainedTokenizerFast(
+        tokenizer_object=words, eos_token=special[0], bos_token=special[1], pad_token=special[2]
+    )
+    tokens.save_pretrained(out)
+    torch.manual_seed(seed)
+    made = AutoConfig.for_model(**config)
+    made.eos_token_id, made.bos_token_id, made.pad_token_id = range(3)
+    AutoModelForCausalLM.from_config(made).save_pretrained(out)
+
+
+def _locate(settings: ModelSettings) -> Path:
+    if settings.package:
+        spec = find_spec(settings.package)
+        if spec and spec.submodule_search_locations:
+            return _check(Path(spec.submodule_search_locations[0]) / "model", settings)
+    if not settings.path:
+        raise ValueError("model.path is empty; expected a folder in hub format or a hub id")
+    local = Path(settings.path).expanduser()
+    if local.is_dir():
+        return _check(local, settings)
+    if local.is_absolute() or settings.path.startswith((".", "~")) or settings.path.count("/") > 1:
+        raise FileNotFoundError(f"model.path={settings.path!r} is not a folder")
+    return _check(_download(settings), settings)
+
+
+def _download(settings: ModelSettings) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(settings.path, revision=settings.revision, allow_patterns=list(READ), max_workers=4)
+        )
+    except (OSError, ValueError, RuntimeError) as error:  # no network, no such id, no such revision
+        package = f" (or install the package {settings.package})" if settings.package else ""
+        reason = str(error).strip().splitlines()[0]
+        raise FileNotFoundError(
+            f"model.path={settings.path!r} is no folder here and could not be had from the hub{package}: {reason}"
+        ) from error
+
+
+def _check(folder: Path, settings: ModelSettings) -> Path:
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError(f"the model folder {folder} has no config.json; expected a folder in hub format")
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
+        found = f"only {pickled[0]}, a pickle, which can run code when it is read" if pickled else "no weights"
+        raise FileNotFoundError(f"the model folder {folder} holds {found}; expected *.safetensors")
+    if not (folder / "tokenizer.json").exists():
+        raise FileNotFoundError(f"the model folder {folder} has no tokenizer.json (a fast tokenizer is needed)")
+    if not settings.trust_remote_code and "auto_map" in json.loads((folder / "config.json").read_text()):
+        raise ValueError(
+            f"the model in {folder} brings code of its own; read it, then set model.trust_remote_code=true"
+        )
+    return folder
+
+
+@cache
+def _files(folder: Path) -> str:
+    lines = [f"{path.name} {_digest(path)}" for pattern in READ for path in sorted(folder.glob(pattern))]
+    return "\n".join(lines)
+
+
+def _digest(path: Path) -> str:
+    target = path.resolve()  # the hub's cache names its blobs by their SHA-256
+    return target.name if target.parent.name == "blobs" and len(target.name) == 64 else digest(path)
+
+
+def _identity(folder: Path, settings: ModelSettings) -> str:
+    """Of all that decides what the model computes; not of where it lies or how attention is carried out."""
+    shape = [settings.as_decoder, settings.bos, settings.eos, settings.dtype, settings.seed]
+    return hashlib.sha256(f"{_files(folder)}\n{json.dumps(shape)}".encode()).hexdigest()[:16]

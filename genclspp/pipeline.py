@@ -1,0 +1,184 @@
+"""The one file that knows the order: data → facts → prompts → sft → rl → predict → record."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from genclspp import data, facts, metrics, models, prompts
+from genclspp.models import Policy
+from genclspp.prompts import Prompts, Strategy
+from genclspp.runner import Runner
+from genclspp.settings import Cell
+from genclspp.store import Store, commit, key, plain, versions, write_json
+from genclspp.task import Task
+from genclspp.terminal import Terminal
+from genclspp.tracking import Tracker
+
+
+def check(cell: Cell) -> None:
+    """Raise ValueError or an OSError for whatever would stop `run` later: data, model, room, settings."""
+    outputs = Path(cell.outputs)
+    outputs.mkdir(parents=True, exist_ok=True)
+    store = Store(outputs / "artifacts")
+    task = data.load(cell.dataset)
+    policy = models.resolve(cell.model, store)
+    for strategies in (cell.train, cell.infer):
+        for strategy in strategies:
+            strategy.check(task)
+        side = _without_facts(task)
+        first = side.splits["train"][0]
+        draft = prompts.sketch(first, side, strategies)
+        room = models.budget(policy, [" " + surface for surface in prompts.answers(draft).values()])
+        prompts.check_room(draft, side, models.frame(policy), room)
+    if not record_path(cell).exists():  # a cell that has run once passed these, and importing TRL takes seconds
+        _check_training(cell, outputs)
+
+
+def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
+    """Carry out a cell, reusing whatever is there; leave its record and return it."""
+    outputs = Path(cell.outputs)
+    tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
+    runner = Runner(Store(outputs / "artifacts"), terminal, tracker, cell.predict)
+    terminal.heading(cell.choices, cell.seed)
+    task = data.load(cell.dataset)
+    base = models.resolve(cell.model, runner.store)
+    policy = learn(cell, task, base, runner)
+    predictions, labels = infer(cell, task, base, policy, runner)
+    record = summarise(cell, runner, metrics.compute(predictions, labels, cell.seed))
+    fresh = any(not artifact.reused for artifact in runner.done) or not record_path(cell).exists()
+    write_json(record_path(cell), record)
+    if fresh:
+        tracker.result(record_path(cell).stem, record, predictions, labels)
+    low, high = record["accuracy_low"], record["accuracy_high"]
+    terminal.say(
+        f"  [bold]accuracy {100 * record['accuracy']:.1f} %[/] ({100 * low:.1f}–{100 * high:.1f}), "
+        f"macro-F1 {100 * record['macro_f1']:.1f} %, invalid {100 * record['invalid_rate']:.1f} %"
+    )
+    return record
+
+
+def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
+    """SFT, then RL, as far as the cell wants them."""
+    if not cell.sft.enabled and cell.rl.learner == "none":
+        return base
+    side = render(task, ("train",), cell.train, base, runner)
+    policy = base
+    if cell.sft.enabled:
+        inputs = {"policy": policy, "prompts": side, "settings": cell.sft, "seed": cell.seed}
+        policy = policy.after(runner.stage("sft", "sft.fit", inputs, watch=True))
+    if cell.rl.learner != "none":
+        inputs = {
+            "policy": policy,
+            "prompts": side,
+            "rewards": cell.rewards,
+            "settings": cell.rl,
+            "lora": cell.sft.lora,
+            "seed": cell.seed,
+        }
+        policy = policy.after(runner.stage("rl", "rl.fit", inputs, watch=True))
+    return policy
+
+
+def infer(
+    cell: Cell, task: Task, base: Policy, policy: Policy, runner: Runner
+) -> tuple[list[metrics.Prediction], list[str]]:
+    """Predict the test split, calibrated on (a part of) the validation split."""
+    held_out = task.splits["validation"][: cell.predict.calibration]
+    task = replace(task, splits={**task.splits, "validation": held_out})
+    tested, cut = task.splits["test"], len(held_out)
+    side = render(task, ("validation", "test"), cell.infer, base, runner)
+    known, asked = _halves(side, cut)
+    known_blank = asked_blank = None
+    if cell.decoder.blanks:
+        blank = render(task, ("validation", "test"), cell.infer, base, runner, blank=True)
+        known_blank, asked_blank = _halves(blank, cut)
+    inputs = {
+        "ids": [example.id for example in tested],
+        "golds": [example.label for example in tested],
+        "truncated": [item.truncated for item in asked.items],
+        "readings": runner.read(policy, asked, asked_blank, complete=cell.decoder.completes),
+        "held_out": runner.read(policy, known, known_blank, complete=False),
+        "held_out_golds": [example.label for example in held_out],
+        "surfaces": dict(side.surfaces),
+        "decoder": cell.decoder,
+    }
+    done = runner.stage("predict", "predict.predict", inputs)
+    from genclspp.stages.predict import read
+
+    return read(done.path), list(task.labels)
+
+
+def render(
+    task: Task,
+    splits: Sequence[str],
+    strategies: Sequence[Strategy],
+    base: Policy,
+    runner: Runner,
+    *,
+    blank: bool = False,
+) -> Prompts:
+    """The prompts of `splits`, one after the other, with the facts that they need.
+
+    blank: the same prompts, demonstrations included, with an empty text to classify
+    """
+    task = facts.establish(task, splits, strategies, base, runner)
+    examples = [example for split in splits for example in task.splits[split]]
+    if blank:
+        examples = [replace(example, text="") for example in examples]
+    draft = prompts.sketch(examples[0], task, strategies)
+    completions = [models.frame(base).joint + surface for surface in prompts.answers(draft).values()]
+    return prompts.build(examples, task, strategies, models.frame(base), models.budget(base, completions))
+
+
+def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat record of a cell."""
+    record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed, **measured}
+    for artifact in runner.done:
+        record[f"artifact/{artifact.stage}"] = artifact.key  # of equal stages, the last
+        record[f"seconds/{artifact.stage}"] = record.get(f"seconds/{artifact.stage}", 0) + artifact.seconds
+        for name, value in _summary(artifact.path).items():
+            if name in ("tokens", "temperature"):
+                record[f"{name}/{artifact.stage}"] = record.get(f"{name}/{artifact.stage}", 0) + value
+    record["seconds"] = round(sum(artifact.seconds for artifact in runner.done), 3)
+    record |= {f"version/{name}": version for name, version in versions().items()}
+    record["commit"] = commit()
+    return record
+
+
+def record_path(cell: Cell) -> Path:
+    """Where the record of a cell lies: its choices, readable, and a hash of all that decides its numbers."""
+    words = [cell.choices[name] for name in ("dataset", "model", "train", "infer", "decode")]
+    readable = "-".join("".join(c if c.isalnum() or c in "_+" else "_" for c in word) for word in words)
+    inputs = {
+        name: plain(value)
+        for name, value in vars(cell).items()
+        if name not in ("sweep", "outputs", "tracking", "config", "predict")
+    }
+    return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', inputs)}.json"
+
+
+def _check_training(cell: Cell, outputs: Path) -> None:
+    if cell.sft.enabled:
+        from genclspp.stages import sft
+
+        sft.check(cell.sft, outputs)
+    if cell.rl.learner != "none":
+        from genclspp.stages import rl
+
+        rl.check(cell.rl, cell.rewards, outputs)
+
+
+def _without_facts(task: Task) -> Task:
+    """`task` with empty neighbours for the first training example: enough for a draft of the fixed parts."""
+    return replace(task, neighbours={task.splits["train"][0].id: ()})
+
+
+def _halves(side: Prompts, cut: int) -> tuple[Prompts, Prompts]:
+    return replace(side, items=side.items[:cut]), replace(side, items=side.items[cut:])
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    path = folder / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -1,0 +1,93 @@
+"""Carries out one stage: from the store if it is there, else computed, watched and mirrored."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Any
+
+from genclspp.decode import Reading
+from genclspp.models import Policy
+from genclspp.prompts import Prompts
+from genclspp.settings import PredictSettings
+from genclspp.store import Artifact, Store, key
+from genclspp.terminal import Terminal, hush_libraries
+from genclspp.tracking import Tracker
+
+
+@dataclass
+class Runner:
+    """What stages are carried out with. `done` collects the artifacts of one cell, in order."""
+
+    store: Store
+    terminal: Terminal
+    tracker: Tracker
+    settings: PredictSettings
+    done: list[Artifact] = field(default_factory=list)
+
+    def stage(self, stage: str, function: str, inputs: Mapping[str, Any], **aside: Any) -> Artifact:
+        """Call `genclspp.stages.<function>`, named "module.function" so that libraries load only if needed.
+
+        Stages that work long take a `watch`: pass `watch=True` to hand them one.
+        """
+        found = self.store.find(stage, inputs) or self._compute(stage, function, inputs, aside)
+        self.terminal.status(found)
+        self.done.append(found)
+        return found
+
+    def _compute(self, stage: str, function: str, inputs: Mapping[str, Any], aside: dict[str, Any]) -> Artifact:
+        with self.tracker.run(stage, key(stage, inputs)) as log, self.terminal.bar(stage, log) as bar:
+            hush_libraries()
+            module, _, name = function.rpartition(".")
+            work: Callable[..., None] = getattr(import_module(f"genclspp.stages.{module}"), name)
+            watched = {name: bar if name == "watch" else value for name, value in aside.items()}
+            return self.store.cached(stage, work, inputs, **watched)
+
+    def read(self, policy: Policy, prompts: Prompts, blank: Prompts | None, *, complete: bool) -> list[Reading]:
+        """What `policy` says of each prompt.
+
+        blank:    the same prompts without their texts, where priors are wanted
+        complete: whether greedy completions are wanted
+        """
+        readings = self._scores(policy, prompts)
+        if complete:
+            written = self._completions(policy, prompts)
+            readings = [replace(r, completion=text) for r, text in zip(readings, written, strict=True)]
+        if blank is not None:
+            priors = self._scores(policy, blank)
+            readings = [replace(r, prior=prior.logprobs) for r, prior in zip(readings, priors, strict=True)]
+        return readings
+
+    def score(self, policy: Policy, prompts: Prompts) -> Artifact:
+        """The stage score: log-probabilities of all answers under each prompt."""
+        return self.stage(
+            "score", "score.score", _inputs(policy, prompts), batch_size=self.settings.batch_size, watch=True
+        )
+
+    def _scores(self, policy: Policy, prompts: Prompts) -> list[Reading]:
+        with (self.score(policy, prompts).path / "scores.jsonl").open(encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        return [Reading(row["logprobs"], row["lengths"], row["constrained"]) for row in rows]
+
+    def _completions(self, policy: Policy, prompts: Prompts) -> list[str]:
+        inputs = _inputs(policy, prompts)
+        scores = self.store.find("score", inputs)
+        assert scores is not None
+        made = self.stage(
+            "complete",
+            "score.complete",
+            inputs | {"max_new_tokens": self.settings.max_new_tokens},
+            scores=scores.path,
+            batch_size=self.settings.batch_size,
+            watch=True,
+        )
+        return json.loads((made.path / "completions.json").read_text(encoding="utf-8"))
+
+
+def _inputs(policy: Policy, prompts: Prompts) -> dict[str, Any]:
+    """Of prompts, only what a model can see: neither gold answers nor ids."""
+    return {
+        "policy": policy,
+        "texts": tuple(item.text for item in prompts.items),
+        "completions": tuple(prompts.completions()),
+    }

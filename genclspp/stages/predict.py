@@ -1,0 +1,66 @@
+"""Inference's last step: from readings to labels and calibrated probabilities."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from genclspp.decode import Decoder, Reading
+from genclspp.metrics import Prediction, fit_temperature, softmax
+from genclspp.store import write_json
+from genclspp.task import UNCERTAIN
+
+ROWS = "predictions.jsonl"
+
+
+def predict(
+    ids: Sequence[str],
+    golds: Sequence[str],
+    truncated: Sequence[bool],
+    readings: Sequence[Reading],
+    held_out: Sequence[Reading],
+    held_out_golds: Sequence[str],
+    surfaces: Mapping[str, str],
+    decoder: Decoder,
+    out: Path,
+) -> None:
+    """Decode `readings`; leave one row per example in `predictions.jsonl`.
+
+    held_out: readings of validation examples. A temperature is fitted on them (Guo et al. 2017, arXiv 1706.04599),
+    so that the softmax over the real labels can be read as probabilities.
+    """
+    labels = [label for label in surfaces if label != UNCERTAIN]
+    places = {label: position for position, label in enumerate(surfaces)}
+
+    def real(reading: Reading) -> list[float]:
+        scores = decoder.scores(reading)
+        return [scores[places[label]] for label in labels]
+
+    temperature = fit_temperature(
+        [real(reading) for reading in held_out], [labels.index(gold) for gold in held_out_golds]
+    )
+    with (out / ROWS).open("w", encoding="utf-8") as file:
+        for id, gold, cut, reading in zip(ids, golds, truncated, readings, strict=True):
+            scores = real(reading)
+            chances = softmax([score / temperature for score in scores])
+            label = decoder.choose(reading, surfaces)
+            prediction = Prediction(
+                id=id,
+                gold=gold,
+                label=label,
+                forced=labels[max(range(len(labels)), key=scores.__getitem__)],
+                completion=surfaces[label] if reading.completion is None and label else reading.completion or "",
+                probabilities=dict(zip(labels, map(float, chances), strict=True)),
+                truncated=cut,
+            )
+            logprobs = {name: reading.logprobs[place] for name, place in places.items()}
+            file.write(json.dumps({**asdict(prediction), "logprobs": logprobs}, ensure_ascii=False) + "\n")
+    write_json(out / "summary.json", {"temperature": temperature, "held_out": len(held_out)})
+
+
+def read(folder: Path) -> list[Prediction]:
+    """The predictions that `predict` left in `folder`."""
+    names = Prediction.__dataclass_fields__
+    with (folder / ROWS).open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [Prediction(**{name: row[name] for name in names}) for row in rows]

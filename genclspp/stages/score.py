@@ -1,0 +1,100 @@
+"""Reading: what the model says of each prompt, before any decoder chooses."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from genclspp import models, scoring
+from genclspp.models import Policy
+from genclspp.store import write_json
+from genclspp.watch import Watch
+
+ROWS = "scores.jsonl"
+
+
+def score(
+    policy: Policy, texts: Sequence[str], completions: Sequence[str], batch_size: int, watch: Watch, out: Path
+) -> None:
+    """Log-probability of every completion under every text; one row of `scores.jsonl` per text, in order.
+
+    Written chunk by chunk: after an interruption, it goes on behind the last whole row.
+    """
+    done = _whole_rows(out / ROWS)
+    model = models.load(policy) if done < len(texts) else None
+    with (out / ROWS).open("a", encoding="utf-8") as file:
+        for start in range(done, len(texts), batch_size):
+            chunk = list(texts[start : start + batch_size])
+            scores = scoring.score(model, models.tokenizer(policy), chunk, list(completions))
+            for row in _rows(scores, len(chunk)):
+                file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            watch.advance(start + len(chunk), len(texts))
+    tokens = sum(row["tokens"] for row in read(out))
+    write_json(out / "summary.json", {"prompts": len(texts), "tokens": round(tokens)})
+
+
+def complete(
+    policy: Policy,
+    texts: Sequence[str],
+    completions: Sequence[str],
+    max_new_tokens: int | None,
+    scores: Path,
+    batch_size: int,
+    watch: Watch,
+    out: Path,
+) -> None:
+    """What greedy decoding writes after every text: `completions.json`, in order.
+
+    scores: the folder that `score` filled for the same arguments. Where its greedy walk stayed among the
+    completions, that is what would be written; only the rest is generated.
+    """
+    tokens = models.tokenizer(policy)
+    if max_new_tokens is None:
+        ids = tokens(list(completions), add_special_tokens=False)["input_ids"]
+        max_new_tokens = max(len(answer) for answer in ids) + 4
+    written: list[list[int] | None] = [row["greedy"] for row in read(scores)]
+    left = [position for position, walk in enumerate(written) if walk is None]
+    model = models.load(policy) if left else None
+    for start in range(0, len(left), batch_size):
+        chunk = left[start : start + batch_size]
+        made = scoring.generate(model, tokens, [texts[position] for position in chunk], max_new_tokens)
+        for position, ids in zip(chunk, made, strict=True):
+            written[position] = ids
+        watch.advance(start + len(chunk), len(left))
+    write_json(
+        out / "completions.json",
+        [tokens.decode((ids or [])[:max_new_tokens], skip_special_tokens=True) for ids in written],
+    )
+    write_json(out / "summary.json", {"prompts": len(texts), "generated": len(left)})
+
+
+def read(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows that `score` left in `folder`."""
+    with (folder / ROWS).open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _rows(scores: scoring.Scores, count: int) -> Iterator[dict[str, Any]]:
+    for k in range(count):
+        yield {
+            "logprobs": scores.logprobs[k].tolist(),
+            "lengths": scores.lengths[k].tolist(),
+            "greedy": scores.greedy[k],
+            "constrained": scores.constrained[k],
+            "tokens": scores.tokens / count,
+        }
+
+
+def _whole_rows(path: Path) -> int:
+    """How many whole rows an earlier attempt left; half a row at the end is cut off."""
+    if not path.exists():
+        return 0
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        path.write_bytes(whole)
+    return whole.count(b"\n")

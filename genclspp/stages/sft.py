@@ -1,0 +1,65 @@
+"""Supervised fine-tuning: learn to write the answers."""
+
+from pathlib import Path
+
+from datasets import Dataset
+from peft import LoraConfig
+from trl import SFTConfig, SFTTrainer
+
+from genclspp import models
+from genclspp.models import Policy
+from genclspp.prompts import Prompts
+from genclspp.settings import SftSettings
+from genclspp.stages import training
+from genclspp.store import write_json
+from genclspp.watch import Watch
+
+
+def check(settings: SftSettings, out: Path) -> None:
+    """Raise ValueError where TRL or PEFT refuse the settings."""
+    training.arguments(SFTConfig, settings.args, "sft.args", 0, out)
+    if settings.lora is not None:
+        adapter(settings.lora)
+
+
+def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
+    """Fine-tune on the answers of `prompts`; leave the policy and its curves in `out`."""
+    args = training.arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
+    rows = [tokenise(policy, prompts.joint, item.text, item.answer) for item in prompts.items]
+    trainer = SFTTrainer(
+        model=models.load(policy, train=True),
+        args=args,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=models.tokenizer(policy),
+        peft_config=adapter(settings.lora) if settings.lora is not None else None,
+        callbacks=[training.Listener(watch)],
+    )
+    summary = training.train(trainer, out)
+    models.save(trainer.model, policy, out)
+    tokens = sum(len(row["input_ids"]) for row in rows) * args.num_train_epochs
+    write_json(out / "summary.json", {**summary, "tokens": tokens})
+    training.forget_checkpoints(out)
+
+
+def tokenise(policy: Policy, joint: str, prompt: str, answer: str) -> dict[str, list[int]]:
+    """`input_ids` of prompt, answer and end token; `completion_mask` is 1 on the last two.
+
+    The joined text is tokenised, as in scoring, so that training and inference see the same tokens; the border
+    lies behind the last token that the prompt alone begins with too.
+    """
+    tokens = models.tokenizer(policy)
+    ids = tokens.encode(prompt + joint + answer, add_special_tokens=False)
+    alone = tokens.encode(prompt, add_special_tokens=False)
+    border = next((k for k, (a, b) in enumerate(zip(ids, alone, strict=False)) if a != b), len(alone))
+    return {
+        "input_ids": [*ids, tokens.eos_token_id],
+        "completion_mask": [0] * border + [1] * (len(ids) + 1 - border),
+    }
+
+
+def adapter(lora: object) -> LoraConfig:
+    """LoRA settings for a causal language model, under PEFT's own names."""
+    try:
+        return LoraConfig(task_type="CAUSAL_LM", **dict(lora))  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"peft.LoraConfig refuses sft.lora: {' '.join(str(error).split())}") from error

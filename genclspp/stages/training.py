@@ -1,0 +1,94 @@
+"""What both training stages share: arguments, curves, checkpoints to go on from."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from transformers import TrainerCallback
+
+from genclspp.nearest import hint
+from genclspp.watch import Watch
+
+CHECKPOINTS = "checkpoints"
+CURVES = "training.jsonl"
+Arguments = TypeVar("Arguments")
+
+
+def arguments(kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed: int, out: Path) -> Arguments:
+    """`given` as the library's own arguments; raises ValueError with the key where it refuses them."""
+    import dataclasses
+
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"unknown key {prefix}.{name}: {kind.__name__} has no such argument; {hint(name, known)}"
+            )
+    ours = {
+        "output_dir": str(out / CHECKPOINTS),
+        "seed": seed,
+        "report_to": [],
+        "disable_tqdm": True,
+        "logging_strategy": "steps",
+        "save_total_limit": 1,
+        "dataloader_pin_memory": False,
+    }
+    try:
+        return kind(**ours | dict(given))
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{kind.__name__} refuses {prefix}: {reason}") from error
+
+
+class Listener(TrainerCallback):
+    """Passes progress and curves on; after a resumption, the curves from before it first."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def on_train_begin(self, args, state, control, **_):
+        for row in state.log_history:
+            self.watch.log(_numbers(row))
+
+    def on_step_end(self, args, state, control, **_):
+        self.watch.advance(state.global_step, state.max_steps)
+
+    def on_log(self, args, state, control, logs=None, **_):
+        self.watch.log(_numbers({"step": state.global_step, **(logs or {})}))
+
+
+def train(trainer: Any, out: Path) -> dict[str, float]:
+    """Train, from the last whole checkpoint if there is one; leave the curves in `out`.
+
+    Returns what the trainer sums up at the end.
+    """
+    result = trainer.train(resume_from_checkpoint=last_checkpoint(out / CHECKPOINTS))
+    with (out / CURVES).open("w", encoding="utf-8") as file:
+        for row in trainer.state.log_history:
+            file.write(json.dumps(_numbers(row)) + "\n")
+    return _numbers(result.metrics)
+
+
+def forget_checkpoints(out: Path) -> None:
+    """Checkpoints serve a stage that was interrupted; a finished one leaves only its weights."""
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The latest whole checkpoint. They are written in place, `trainer_state.json` last, so look for that one."""
+    whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return any(checkpoint.glob("*.safetensors"))
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in row.items() if isinstance(value, int | float)}

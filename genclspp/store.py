@@ -1,0 +1,175 @@
+"""Equal work is done once: artifacts stored under the key of what made them.
+
+    outputs/artifacts/<stage>/<key>/manifest.json   written last, then the folder is renamed into place
+    outputs/artifacts/<stage>/<key>.partial/        where a stage works; what it finds there, it may go on from
+    outputs/artifacts/<stage>/<key>.lock            one process computes, the others wait and reuse
+
+The key is the hash of what the stage's function receives. There is no "latest": a folder with a manifest is
+whole, everything else is unfinished.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage left. As an input of another stage it counts by its key alone.
+
+    reused: whether it was there before this call
+    """
+
+    stage: str
+    key: str
+    path: Path
+    seconds: float = 0.0
+    reused: bool = True
+
+
+@dataclass(frozen=True)
+class Store:
+    """The artifacts under `root`."""
+
+    root: Path
+
+    def find(self, stage: str, inputs: Mapping[str, Any]) -> Artifact | None:
+        """The finished artifact of these inputs, if there is one."""
+        folder = self.root / stage / key(stage, inputs)
+        manifest = folder / "manifest.json"
+        if not manifest.exists():
+            return None
+        return Artifact(stage, folder.name, folder, json.loads(manifest.read_text())["seconds"])
+
+    def cached(
+        self, stage: str, function: Callable[..., None], inputs: Mapping[str, Any], **aside: Any
+    ) -> Artifact:
+        """Call `function(**inputs, **aside, out=folder)`, unless equal inputs were worked on before.
+
+        aside: what does not change the result: batch sizes, loggers, devices
+        """
+        done = self.find(stage, inputs)
+        if done:
+            return done
+        name = key(stage, inputs)
+        folder, partial = self.root / stage / name, self.root / stage / f"{name}.partial"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            done = self.find(stage, inputs)  # another process may have finished it while we waited
+            if done:
+                return done
+            partial.mkdir(exist_ok=True)
+            start = time.monotonic()
+            function(**inputs, **aside, out=partial)
+            seconds = round(time.monotonic() - start, 3)
+            _finish(partial, stage, inputs, seconds)
+            partial.rename(folder)
+            _sync(folder.parent)
+        return Artifact(stage, name, folder, seconds, reused=False)
+
+
+def key(stage: str, inputs: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that stand for a stage and its inputs."""
+    text = json.dumps([stage, plain(inputs)], sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON types. Artifacts and policies count by their key, records by their fields."""
+    if hasattr(value, "key") and isinstance(value.key, str):
+        return {"key": value.key}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"is": type(value).__name__} | {name: plain(part) for name, part in vars(value).items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted(plain(part) for part in value)
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"a stage cannot be keyed by a {type(value).__name__}: {value!r}")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write whole or not at all: into a neighbour, synced, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What the numbers were made with; reads package metadata, imports nothing."""
+    found = {"python": sys.version.split()[0], "genclspp": metadata.version("genclspp")}
+    return found | {name: metadata.version(name) for name in VERSIONED}
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the source tree, with "+changes" where it differs from it; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    head = git("rev-parse", "HEAD")
+    return f"{head}+changes" if head and git("status", "--porcelain", "--", str(here)) else head
+
+
+def _finish(folder: Path, stage: str, inputs: Mapping[str, Any], seconds: float) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    for path in files:
+        _sync(path)
+    manifest = {
+        "stage": stage,
+        "inputs": {name: _outline(plain(value)) for name, value in inputs.items()},
+        "files": {str(path.relative_to(folder)): digest(path) for path in files},
+        "seconds": seconds,
+        "versions": versions(),
+        "commit": commit(),
+    }
+    write_json(folder / "manifest.json", manifest)
+    _sync(folder)
+
+
+def _outline(value: Any) -> Any:
+    """`value` itself where it is short, else its hash: a manifest need not repeat a data set."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return value if len(text) <= 2000 else {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
