@@ -1,7 +1,7 @@
 """Let a model read a token tree.
 
-A window of nodes slides over this order. What a window needs from before it is only the path that leads to its
-first node, so the key/value cache always holds exactly that path, and every node is read once:
+A window slides over the nodes in depth-first order. What it needs from before it is only the path that leads to
+its first node, so the key/value cache always holds exactly that path, and every node is read once:
 
     window 1 [A : no EOS]   cache [A : no]   window 2 [match EOS yes]   …
 
@@ -16,7 +16,8 @@ import inspect
 import math
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -28,7 +29,7 @@ from genclspp.trees import Tree, children, count_below, grow, path, visible
 
 
 @dataclass(frozen=True)
-class Reading:
+class Predictions:
     """What the model says along a tree.
 
     logprobs: per node, log-probability of its token after its parent where the parent is wanted, else 0
@@ -41,31 +42,41 @@ class Reading:
     tokens: int
 
 
-def read(model, tree: Tree, wanted: Sequence[bool]) -> Reading:
+def read(model, tree: Tree, wanted: Sequence[bool]) -> Predictions:
     """Next-token predictions at the `wanted` nodes of `tree`; without gradient."""
     return (read_tree if supports(model) else read_plain)(model, tree, wanted)
 
 
-def read_tree(model, tree: Tree, wanted: Sequence[bool], window: int = 0) -> Reading:
-    """Read every node that a wanted one depends on once, `window` nodes per call (0: by the cost model)."""
-    below = count_below(tree, wanted)
-    nodes = [node for node, count in enumerate(below) if count]
-    reading = Reading([0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), len(nodes))
-    cache, cached = DynamicCache(), []
-    for chunk in _windows(nodes, wanted, window or width(model), most_logits(model)):
-        cached = _rewind(cache, cached, path(tree, tree.parents[chunk[0]]))
-        asked = [k for k, node in enumerate(chunk) if wanted[node]]
+def read_tree(model, tree: Tree, wanted: Sequence[bool], window: int = 0) -> Predictions:
+    """Read a tree in windows of `window` nodes (0: by the cost model)."""
+    said = Predictions(
+        [0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), sum(map(bool, count_below(tree, wanted)))
+    )
+    for nodes, logits in walk(model, tree, wanted, window or width(model), most_logits(model)):
+        _note(said, tree, nodes, logits)
+    return said
+
+
+def walk(
+    model, tree: Tree, wanted: Sequence[bool], window: int, most: int, call: Callable | None = None
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Read each node that a wanted one depends on once; yield wanted nodes, with logits (nodes, vocabulary).
+
+    window: nodes per call; most: wanted nodes per call; call: stands for `model` where a trainer has wrapped it
+    """
+    nodes = [node for node, count in enumerate(count_below(tree, wanted)) if count]
+    chunks = list(_windows(nodes, wanted, window, most))
+    memory = {"past_key_values": DynamicCache(), "use_cache": True} if len(chunks) > 1 else {"use_cache": False}
+    cached: list[int] = []
+    for chunk in chunks:
+        if cached:
+            cached = _rewind(memory["past_key_values"], cached, path(tree, tree.parents[chunk[0]]))
         cached = cached + chunk
-        logits = next_token_logits(
-            model,
-            torch.tensor(asked, dtype=torch.long, device=model.device),
-            **inputs(model, tree, chunk, cached),
-            past_key_values=cache,
-            use_cache=True,
-        )
+        asked = [k for k, node in enumerate(chunk) if wanted[node]]
+        keep = torch.tensor(asked, dtype=torch.long, device=model.device)
+        logits = next_token_logits(model, keep, call, **inputs(model, tree, chunk, cached), **memory)
         if asked:
-            _note(reading, tree, [chunk[k] for k in asked], logits[0])
-    return reading
+            yield [chunk[k] for k in asked], logits[0]
 
 
 def _windows(nodes: list[int], wanted: Sequence[bool], width: int, asked: int) -> Iterator[list[int]]:
@@ -82,28 +93,27 @@ def _windows(nodes: list[int], wanted: Sequence[bool], width: int, asked: int) -
         yield chunk
 
 
-def _rewind(cache: DynamicCache, cached: list[int], wanted: list[int]) -> list[int]:
-    """Keep in `cache`, which holds the nodes `cached`, only the nodes `wanted`."""
-    if cached and cached != wanted:
-        place = {node: k for k, node in enumerate(cached)}
-        for layer in cache.layers:
-            index = torch.tensor([place[node] for node in wanted], dtype=torch.long, device=layer.keys.device)
-            layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
-    return wanted
+def _rewind(cache: DynamicCache, cached: list[int], kept: list[int]) -> list[int]:
+    """Of the nodes `cached`, keep only `kept` in `cache`."""
+    place = {node: k for k, node in enumerate(cached)}
+    for layer in cache.layers:
+        index = torch.tensor([place[node] for node in kept], dtype=torch.long, device=layer.keys.device)
+        layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
+    return kept
 
 
-def _note(reading: Reading, tree: Tree, nodes: list[int], logits: Tensor) -> None:
-    """Enter predictions at `nodes` into `reading`; logits: (nodes, vocabulary)."""
+def _note(said: Predictions, tree: Tree, nodes: list[int], logits: Tensor) -> None:
+    """Enter predictions at `nodes` into `said`; logits: (nodes, vocabulary)."""
     logits = logits.float()
     total = logits.logsumexp(-1)
     for node, peak in zip(nodes, (logits.amax(-1) - total).tolist(), strict=True):
-        reading.peaks[node] = peak
+        said.peaks[node] = peak
     rows, after = zip(
         *((row, child) for row, node in enumerate(nodes) for child in children(tree, node)), strict=True
     )
     found = logits[rows, [tree.tokens[child] for child in after]] - total[[*rows]]
     for child, value in zip(after, found.tolist(), strict=True):
-        reading.logprobs[child] = value
+        said.logprobs[child] = value
 
 
 def inputs(model, tree: Tree, queries: list[int], keys: list[int]) -> dict:
@@ -116,7 +126,7 @@ def inputs(model, tree: Tree, queries: list[int], keys: list[int]) -> dict:
 
 
 def masks(model, tree: Tree, queries: list[int], keys: list[int]) -> Tensor | dict[str, Tensor]:
-    """Additive attention masks (1, 1, q, k) of one window; a dict where layers differ in how far they look."""
+    """Attention masks (1, 1, queries, keys); a dict where layers differ in how far they look back."""
     config = model.config.get_text_config()
     slide = getattr(config, "sliding_window", None) or math.inf
     types = set(getattr(config, "layer_types", None) or ())
@@ -125,16 +135,21 @@ def masks(model, tree: Tree, queries: list[int], keys: list[int]) -> Tensor | di
     if getattr(config, "window_size", None):  # GPT-Neo cuts its local layers by itself, in order of storage
         raise NotImplementedError("local attention")
 
-    def additive(reach: float) -> Tensor:
-        hidden = ~visible(tree, queries, keys, reach).to(model.device)
-        mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device)
-        return mask.masked_fill_(hidden, torch.finfo(model.dtype).min)[None, None]
+    def mask(reach: float) -> Tensor:
+        seen = visible(tree, queries, keys, reach).to(model.device)[None, None]
+        if config._attn_implementation == "sdpa":
+            return seen
+        return (
+            torch.zeros(seen.shape, device=model.device)
+            .masked_fill_(~seen, torch.finfo(model.dtype).min)
+            .to(model.dtype)
+        )
 
     if not types:
-        return additive(slide)
+        return mask(slide)
     if types == {"full_attention"}:
-        return additive(math.inf)
-    return {"full_attention": additive(math.inf), "sliding_attention": additive(slide)}
+        return mask(math.inf)
+    return {"full_attention": mask(math.inf), "sliding_attention": mask(slide)}
 
 
 CALL_COST = 3e8  # fixed cost of a forward pass, in the multiply-adds it could have done meanwhile
@@ -153,21 +168,25 @@ def most_logits(model) -> int:
     return max(LOGITS // model.config.get_text_config().vocab_size, 1)
 
 
-def next_token_logits(model, keep: int | Tensor, **inputs) -> Tensor:
-    """Logits at the last `keep` positions, or at the positions in `keep`, computing only those if possible.
+def next_token_logits(model, keep: int | Tensor, call: Callable | None = None, **inputs) -> Tensor:
+    """Logits at the last `keep` positions, or those in `keep`, computing only these where the model can.
 
-    returns: (batch, positions, vocabulary)
+    keep:    a number; positions (kept,); or booleans (batch, positions)
+    returns: (batch, kept, vocabulary), for booleans (kept, vocabulary)
     """
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    call = call or model
     if "logits_to_keep" in inspect.signature(plain.forward).parameters:
-        return model(**inputs, logits_to_keep=keep).logits
-    logits = model(**inputs).logits
-    return logits[:, keep] if isinstance(keep, Tensor) else logits[:, -keep:]
+        return call(**inputs, logits_to_keep=keep).logits
+    logits = call(**inputs).logits
+    if isinstance(keep, int):
+        return logits[:, -keep:]
+    return logits[keep] if keep.dtype == torch.bool else logits[:, keep]
 
 
-def read_plain(model, tree: Tree, wanted: Sequence[bool], budget: int = 8192) -> Reading:
+def read_plain(model, tree: Tree, wanted: Sequence[bool], budget: int = 8192) -> Predictions:
     """Read a tree as separate, right-padded sequences: what every architecture can do."""
-    reading = Reading([0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), 0)
+    said = Predictions([0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), 0)
     below, total = count_below(tree, wanted), 0
     rows = [path(tree, node) for node, count in enumerate(below) if count == 1 and wanted[node]]
     for batch in batches(sorted(rows, key=len), budget):
@@ -176,9 +195,9 @@ def read_plain(model, tree: Tree, wanted: Sequence[bool], budget: int = 8192) ->
         logits = next_token_logits(model, ids.shape[1] - first, input_ids=ids, attention_mask=attention)
         for nodes, row in zip(batch, logits, strict=True):
             asked = [k for k in range(first, len(nodes)) if wanted[nodes[k]]]
-            _note(reading, tree, [nodes[k] for k in asked], row[[k - first for k in asked]])
+            _note(said, tree, [nodes[k] for k in asked], row[[k - first for k in asked]])
         total += int(attention.sum())
-    return replace(reading, tokens=total)
+    return replace(said, tokens=total)
 
 
 def batches(rows: Sequence[list[int]], budget: int) -> Iterator[list[list[int]]]:
@@ -211,7 +230,8 @@ _supported: WeakKeyDictionary = WeakKeyDictionary()
 def supports(model) -> bool:
     """Whether `model` reads trees: tried once per model on a small tree, said aloud if not."""
     if model not in _supported:
-        reason = _mismatch(model)
+        with evaluating(model):
+            reason = _mismatch(model)
         _supported[model] = reason is None
         if reason is not None:
             warnings.warn(
@@ -222,7 +242,19 @@ def supports(model) -> bool:
     return _supported[model]
 
 
-@torch.no_grad()
+@contextmanager
+def evaluating(model) -> Iterator[None]:
+    """Without dropout and gradients; afterwards each module is in the mode in which it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def _mismatch(model) -> str | None:
     """Why a small random tree comes out differently from plain sequences, None if it does not."""
     rng = random.Random(0)

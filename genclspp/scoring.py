@@ -1,4 +1,4 @@
-"""Score every label under every prompt, write greedily, and decode among the labels: all from one reading.
+"""Score every label under every prompt, write greedily, and decode among the labels: all from one said.
 
 The border between prompt and label. Prompts hold every special token as text, so nothing is added when they are
 tokenised, and what counts is the tokenisation of the joined text, prompt + label. Where a label merges with the
@@ -9,8 +9,7 @@ after the tokens of the prompt alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genclspp import trees
-from genclspp.reading import Reading, batches, pad, read
+from genclspp.reading import Predictions, batches, evaluating, pad, read
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def score(model, tokenizer, prompts: list[str], labels: list[str], *, add_eos: b
     if not labels:
         raise ValueError("labels is empty; expected at least one")
     step = max(BLOCK // len(labels), 1)
-    with _evaluating(model):
+    with evaluating(model):
         blocks = [
             _score(model, tokenizer, prompts[k : k + step], labels, add_eos) for k in range(0, len(prompts), step)
         ]
@@ -74,17 +73,15 @@ def _score(model, tokenizer, prompts: list[str], labels: list[str], add_eos: boo
     wanted = [False] * len(tree.tokens)
     for node in chain.from_iterable(chain.from_iterable(answers)):
         wanted[tree.parents[node]] = True
-    reading = read(model, tree, wanted)
+    said = read(model, tree, wanted)
     stops = _stops(model, tokenizer)
     counted = [[nodes[: len(nodes) - (not add_eos)] for nodes in row] for row in answers]
     return Scores(
-        logprobs=torch.tensor(
-            [[sum(reading.logprobs[node] for node in nodes) for nodes in row] for row in counted]
-        ),
+        logprobs=torch.tensor([[sum(said.logprobs[node] for node in nodes) for nodes in row] for row in counted]),
         lengths=torch.tensor([[len(nodes) for nodes in row] for row in counted]),
-        greedy=[_greedy(tree, reading, start, stops) for start in starts],
-        constrained=[_constrained(row, reading.logprobs) for row in answers],
-        tokens=reading.tokens,
+        greedy=[_greedy(tree, said, start, stops) for start in starts],
+        constrained=[_constrained(row, said.logprobs) for row in answers],
+        tokens=said.tokens,
     )
 
 
@@ -118,7 +115,7 @@ def generate(model, tokenizer, prompts: list[str], *, max_new_tokens: int, budge
     rows, stops = _encode(tokenizer, prompts), _stops(model, tokenizer)
     order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
     written: list[list[int]] = []
-    with _evaluating(model):
+    with evaluating(model):
         for batch in batches([rows[k] for k in order], budget):
             ids, attention = pad(batch, model.device, left=True)
             output = model.generate(
@@ -215,11 +212,11 @@ def plant(questions: list[Question], eos: int) -> tuple[trees.Tree, list[int], l
     return tree, starts, answers
 
 
-def _greedy(tree: trees.Tree, reading: Reading, node: int, stops: set[int]) -> list[int] | None:
+def _greedy(tree: trees.Tree, said: Predictions, node: int, stops: set[int]) -> list[int] | None:
     """Tokens on the most likely way from `node` to a stop; None where it leaves the tree."""
     ids: list[int] = []
     while True:
-        likely = (child for child in trees.children(tree, node) if reading.logprobs[child] >= reading.peaks[node])
+        likely = (child for child in trees.children(tree, node) if said.logprobs[child] >= said.peaks[node])
         node = next(likely, -1)
         if node < 0:
             return None
@@ -260,15 +257,3 @@ def _edits_logits(model) -> bool:
 
 def _until(ids: list[int], stops: set[int]) -> list[int]:
     return ids[: next((k for k, token in enumerate(ids) if token in stops), len(ids))]
-
-
-@contextmanager
-def _evaluating(model) -> Iterator[None]:
-    """Without dropout and gradients; leave the model in the mode it was in."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
