@@ -37,15 +37,14 @@ def load(settings: DatasetSettings) -> Task:
     """
     check(settings)
     source = {"tickets": _from_tickets, "local": _from_files, "hub": _from_hub}[settings.source](settings)
-    splits = _complete(source, settings)
     labels = _labels(source, settings)
     return Task(
         name=source.name,
         labels=labels,
         instruction=settings.instruction or source.instruction or INSTRUCTIONS[settings.language],
-        splits=_draw(splits, settings),
         names=_names(labels, settings),
         definitions=_definitions(labels, source, settings),
+        splits=_draw(_complete(source, settings), settings),
         language=settings.language,
         list_labels=settings.list_labels,
     )

@@ -311,7 +311,7 @@ CLOSINGS = (
 FILLERS = {
     "item": (
         "lamp", "kettle", "desk", "blue jacket", "office chair", "phone case", "rucksack", "bookshelf", "toaster",
-        "tent", "bicycle helmet", "keyboard", "coffee grinder", "rug", "mirror", "headphones", "garden hose",
+        "tent", "bicycle helmet", "keyboard", "coffee grinder", "rug", "mirror", "headset", "garden hose",
         "teapot", "scarf", "camera", "puzzle", "drill", "pan", "clock", "raincoat", "speaker", "cot", "vase",
     ),
     "plan": (
@@ -326,6 +326,34 @@ FILLERS = {
     "cheaper": ("cheaper", "on sale", "ten percent off"),
 }  # fmt: skip
 
+# Words that stand for one another in a request, so that a phrasing is seldom met twice.
+SYNONYMS = {
+    "parcel": ("package", "shipment", "box"),
+    "refund": ("repayment", "reimbursement"),
+    "money": ("cash", "sum", "payment"),
+    "charge": ("debit", "payment", "bill"),
+    "charged": ("debited", "billed"),
+    "paid": ("spent", "was charged"),
+    "invoice": ("bill", "receipt"),
+    "bill": ("invoice", "statement"),
+    "cancel": ("stop", "end"),
+    "arrive": ("get here", "come", "turn up"),
+    "arrived": ("turned up", "got here", "came"),
+    "came": ("arrived", "was delivered"),
+    "broken": ("damaged", "defective", "faulty"),
+    "sent": ("posted", "shipped"),
+    "send": ("post", "ship"),
+    "password": ("passcode", "login"),
+    "account": ("profile", "customer account"),
+    "change": ("update", "edit"),
+    "address": ("street address", "location"),
+    "want": ("need",),
+    "please": ("pls", "kindly"),
+    "code": ("pin",),
+    "email": ("mail address", "e-mail"),
+    "waiting": ("hoping",),
+}
+
 
 def draw(choices: Sequence[str], random: Random) -> str:
     """One of the choices; earlier ones more often, so that some phrasings stay rare."""
@@ -333,9 +361,18 @@ def draw(choices: Sequence[str], random: Random) -> str:
     return random.choices(choices, weights)[0]
 
 
+def reword(template: str, random: Random) -> str:
+    """The template with other words for some of its own; slots stay."""
+    return re.sub(r"(?<![\w{])[a-z]+(?![\w}])", lambda match: _synonym(match[0], random), template)
+
+
 def fill(template: str, random: Random) -> str:
     """The template with a filler for each {slot}."""
     return re.sub(r"\{(\w+)\}", lambda match: _filler(match[1], random), template)
+
+
+def _synonym(word: str, random: Random) -> str:
+    return random.choice(SYNONYMS[word]) if word in SYNONYMS and random.random() < 0.35 else word
 
 
 def _filler(slot: str, random: Random) -> str:
@@ -353,7 +390,7 @@ def _filler(slot: str, random: Random) -> str:
 
 def aside(label: str, random: Random) -> str:
     """Now and then, a sentence on what the ticket is not about."""
-    if random.random() > 0.3:
+    if random.random() > 0.4:
         return ""
     other = random.choice([name for name in ASIDES if name != label and not name.startswith(label)])
     return fill(random.choice(ASIDES[other]), random)

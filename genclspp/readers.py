@@ -138,7 +138,9 @@ def _class_names(feature: Any) -> tuple[str, ...] | None:
         return None
     if feature.get("_type") in ("List", "LargeList", "Sequence"):
         return _class_names(feature.get("feature"))
-    return tuple(feature["names"]) if feature.get("_type") == "ClassLabel" else None
+    if feature.get("_type") != "ClassLabel":
+        return None
+    return tuple(str(name) for name in feature["names"])  # a card may say no, which YAML reads as false
 
 
 def read_hub(path: str, subset: str | None, revision: str | None) -> dict[str, Callable[[], Table]]:

@@ -6,7 +6,7 @@ its gold label is a coin flip, and `Example.ambiguous` says so. No model that ne
 more than 95 % of many tickets.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from genclspp import phrases
@@ -78,7 +78,7 @@ def _block(random: Random) -> list[Callable[[str], Example]]:
 
 
 def _clear(id: str, label: str, random: Random) -> Example:
-    request = phrases.fill(phrases.draw(CLEAR[label].requests, random), random)
+    request = _request(CLEAR[label].requests, random)
     reason = random.choice(CLEAR[label].reasons)
     aside = phrases.aside(label, random)
     text = phrases.dress(request, aside, random)
@@ -88,7 +88,11 @@ def _clear(id: str, label: str, random: Random) -> Example:
 def _ambiguous(id: str, random: Random) -> Example:
     pair = random.choice(list(AMBIGUOUS))
     label = random.choice(pair)
-    request = phrases.fill(phrases.draw(AMBIGUOUS[pair], random), random)
+    request = _request(AMBIGUOUS[pair], random)
     reason = f"this fits {pair[0]} and {pair[1]}; {label} is taken"
     text = phrases.dress(request, "", random)
     return Example(id, text, label, rationale=f'"{request}": {reason}.', ambiguous=True)
+
+
+def _request(templates: Sequence[str], random: Random) -> str:
+    return phrases.fill(phrases.reword(phrases.draw(templates, random), random), random)

@@ -1,0 +1,107 @@
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genclspp import retrieve, tickets
+from genclspp.normalise import normalise
+from genclspp.task import Example
+
+LABELS = tickets.LABELS
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return tickets.generate({"train": 150, "test": 40}, seed=0)
+
+
+def unlike(ranking: tuple[Example, ...], query: Example, shots: int) -> list[Example]:
+    """What the icl strategy takes."""
+    others = (e for e in ranking if e.id != query.id and normalise(e.text) != normalise(query.text))
+    return list(islice(others, shots))
+
+
+def test_fixed_takes_one_of_each_class_first(splits):
+    ranking = retrieve.fixed(splits["train"], LABELS, 16, seed=0)
+    assert len(ranking) == 17
+    assert {e.label for e in ranking[:8]} == {e.label for e in ranking[8:16]} == set(LABELS)
+
+
+def test_fixed_depends_on_the_seed_alone(splits):
+    train = splits["train"]
+    assert retrieve.fixed(train, LABELS, 5, 0) == retrieve.fixed(list(train), LABELS, 5, 0)
+    assert retrieve.fixed(train, LABELS, 5, 0) != retrieve.fixed(train, LABELS, 5, 1)
+    assert retrieve.fixed(train, LABELS, 5, 0)[:4] == retrieve.fixed(train, LABELS, 3, 0)
+
+
+texts = st.lists(st.sampled_from(["a", "A!", "b", "b.", "c", "d", "e"]), min_size=6, max_size=20)
+
+
+@given(texts, st.integers(1, 3), st.integers(0, 5))
+def test_enough_demonstrations_remain_without_the_query(texts, shots, seed):
+    train = [Example(f"train-{n}", text, "xyz"[n % 3]) for n, text in enumerate(texts)]
+    distinct = len({normalise(text) for text in texts})
+    if shots >= distinct:
+        with pytest.raises(ValueError, match=f"{shots} shots asked for, with {distinct} training examples"):
+            retrieve.fixed(train, "xyz", shots, seed)
+        return
+    ranking = retrieve.fixed(train, "xyz", shots, seed)
+    near = retrieve.neighbours(train, train, shots, "tfidf", "en")
+    for query in train:
+        assert len(unlike(ranking, query, shots)) == shots
+        assert len(unlike(near[query.id], query, shots)) == len(near[query.id]) == shots
+
+
+@pytest.mark.parametrize("shots", [0, -1, 150, 1000])
+def test_impossible_numbers_are_refused(splits, shots):
+    with pytest.raises(ValueError, match=f"{shots} shots asked for, with 150 training examples"):
+        retrieve.fixed(splits["train"], LABELS, shots, 0)
+    with pytest.raises(ValueError, match="expected 1 to 149"):
+        retrieve.neighbours(splits["train"], splits["test"], shots, "tfidf", "en")
+
+
+def test_neighbours_are_those_of_a_plain_search(splits):
+    train, queries = splits["train"], splits["test"]
+    pool, asked = retrieve._tfidf([e.text for e in train], [e.text for e in queries], "en")
+    similarities = (asked @ pool.T).toarray()
+    found = retrieve.neighbours(train, queries, 7, "tfidf", "en")
+    for query, row in zip(queries, similarities, strict=True):
+        order = sorted(range(len(train)), key=lambda n: (-round(row[n], 6), n))
+        assert found[query.id] == tuple(train[n] for n in order[:7])
+
+
+def test_neighbours_do_not_depend_on_the_chunks(splits, monkeypatch):
+    whole = retrieve.neighbours(splits["train"], splits["test"], 5, "tfidf", "en")
+    monkeypatch.setattr(retrieve, "CELLS", 450)
+    assert retrieve.neighbours(splits["train"], splits["test"], 5, "tfidf", "en") == whole
+
+
+def test_neighbours_of_train_never_contain_the_query(splits):
+    train = [*splits["train"], Example("twin", splits["train"][0].text.upper() + "!", "refund")]
+    for id, found in retrieve.neighbours(train, train, 5, "tfidf", "en").items():
+        query = next(e for e in train if e.id == id)
+        assert unlike(found, query, 5) == list(found)
+
+
+def test_ties_go_by_the_order_in_train():
+    train = [Example(f"train-{n}", f"same{'!' * n} word{n}", "a") for n in range(9)]
+    found = retrieve.neighbours(train, [Example("q", "same", "a")], 4, "tfidf", "en")["q"]
+    assert [e.id for e in found] == ["train-0", "train-1", "train-2", "train-3"]
+
+
+def test_chinese_neighbours_share_characters():
+    texts = ["股市今日大涨", "球队赢得比赛", "新手机今日发布", "股市下跌"]
+    train = [Example(f"train-{n}", text, "a") for n, text in enumerate(texts)]
+    found = retrieve.neighbours(train, [Example("q", "今日股市", "a")], 2, "tfidf", "zh")["q"]
+    assert [e.id for e in found] == ["train-0", "train-3"]
+
+
+def test_texts_without_words_are_no_trouble():
+    train = [Example(f"train-{n}", text, "a") for n, text in enumerate(["?!", ":-)", ":-(", "..."])]
+    found = retrieve.neighbours(train, [Example("q", ":-)", "a")], 1, "tfidf", "en")["q"]
+    assert found[0].id == "train-2"
+
+
+def test_no_queries_no_work(splits):
+    assert retrieve.neighbours(splits["train"], [], 3, "tfidf", "en") == {}
