@@ -85,11 +85,12 @@ def build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     """A settings record from plain data; raises ValueError with the full key, the value and what was expected."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{prefix}={values!r}; expected a mapping of settings")
-    hints = get_type_hints(kind)
+    fields = dataclasses.fields(cast(Any, kind))
+    hints = {field.name: get_type_hints(kind)[field.name] for field in fields}
     for name in values:
         if name not in hints:
             raise ValueError(f"unknown key {prefix}.{name}; {hint(name, hints)}")
-    missing = [field.name for field in dataclasses.fields(cast(Any, kind)) if _is_required(field, values)]
+    missing = [field.name for field in fields if _is_required(field, values)]
     if missing:
         raise ValueError(f"{prefix}.{missing[0]} is missing")
     return kind(**{name: _value(value, hints[name], f"{prefix}.{name}") for name, value in values.items()})
@@ -111,11 +112,8 @@ class Sweep(Callback):
             cells = [cell(one) for one in _expand(config)]
             for one in cells:
                 pipeline.check(one)
-        except Exception as error:
-            if wants_traceback():
-                raise SystemExit(_traceback(error)) from error
-            # Hydra turns a callback's exceptions into warnings; SystemExit passes.
-            raise SystemExit(f"error: {explain(error)}") from error
+        except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes
+            raise stop(error) from error
         self.cells = cells
         if cells:
             Console(highlight=False).print(f"sweep [bold]{cells[0].sweep}[/]: {len(cells)} cells, all checked")
@@ -161,6 +159,11 @@ def is_checked_sweep() -> bool:
 def wants_traceback() -> bool:
     """Whether the person at the terminal asked for tracebacks (see `main.main`)."""
     return os.environ.get("GENCLSPP_TRACEBACK") == "1"
+
+
+def stop(error: Exception) -> SystemExit:
+    """The end of the program, with one sentence (or the traceback, where it was asked for)."""
+    return SystemExit(_traceback(error) if wants_traceback() else f"error: {explain(error)}")
 
 
 def explain(error: BaseException) -> str:

@@ -26,14 +26,17 @@ class Reading:
 
 
 class Decoder(Protocol):
-    """Chooses a label, and scores all of them.
+    """Chooses a label, and scores all of them."""
 
-    completes: whether `Reading.completion` is needed
-    blanks:    whether `Reading.prior` is needed
-    """
+    @property
+    def completes(self) -> bool:
+        """Whether `Reading.completion` is needed."""
+        ...
 
-    completes: ClassVar[bool]
-    blanks: ClassVar[bool] | bool
+    @property
+    def blanks(self) -> bool:
+        """Whether `Reading.prior` is needed."""
+        ...
 
     def scores(self, reading: Reading) -> list[float]:
         """One score per answer, higher is better; their softmax is the distribution over labels."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from genclspp import compose
@@ -17,6 +19,15 @@ CONF = str(Path(__file__).resolve().parent.parent / "conf")
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def run(config: DictConfig) -> float:
     """Carry out one cell; its accuracy is what a sweeper that optimises would look at."""
+    try:
+        return _run(config)
+    except Exception as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise  # the other cells go on
+        raise compose.stop(error) from None
+
+
+def _run(config: DictConfig) -> float:
     from genclspp import pipeline
     from genclspp.terminal import Terminal, quiet
 
@@ -32,6 +43,9 @@ def main() -> None:
     """Run the program; whatever stops it is said in one sentence, with an exit code other than 0."""
     os.environ["GENCLSPP_TRACEBACK"] = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us whole, and we say them in one sentence
+    for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(bars, "1")  # our own bars tell how far a stage is
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     compose.register()
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -40,10 +54,7 @@ def main() -> None:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if compose.wants_traceback():
-            raise
-        print(f"error: {compose.explain(error)}", file=sys.stderr)
-        sys.exit(1)
+        raise compose.stop(error) from None
 
 
 def _stop(*_: Any) -> None:

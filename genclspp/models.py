@@ -40,6 +40,9 @@ class Policy:
         parts = [self.digest, self.trained.key if self.trained else ""]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
     def after(self, artifact: Artifact) -> "Policy":
         return replace(self, trained=artifact)
 
@@ -54,9 +57,13 @@ def resolve(settings: ModelSettings, store: Store) -> Policy:
     return Policy(settings, folder, _identity(folder, settings))
 
 
-@cache
 def tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
     """The tokenizer of the base model: adds no special token, pads on the left."""
+    return _tokenizer(replace(policy, trained=None))
+
+
+@cache
+def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
     from tokenizers.processors import TemplateProcessing
     from transformers import AutoTokenizer
 
@@ -117,7 +124,7 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     New parameters (a fresh prediction head) are drawn from `model.seed`.
     """
     import torch
-    from transformers import AutoModelForCausalLM, set_seed
+    from transformers import AutoModelForCausalLM, GenerationConfig, set_seed
 
     settings = policy.settings
     trained = policy.trained.path / POLICY if policy.trained else None
@@ -137,10 +144,11 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
 
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=train)
     tokens = tokenizer(policy)
-    for config in (model.config, model.generation_config):
-        if config is not None:
-            config.bos_token_id, config.eos_token_id = tokens.bos_token_id, tokens.eos_token_id
-            config.pad_token_id = tokens.pad_token_id
+    special = {name: getattr(tokens, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    for name, value in special.items():
+        setattr(model.config, name, value)
+    # What hub models bring along (a repetition penalty, sampling) would make greedy something else.
+    model.generation_config = GenerationConfig(**special)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).train(train)  # type: ignore[return-value]
 
@@ -169,7 +177,7 @@ def make_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    words.train_from_iterator((example.text for example in generate(seed=0)["train"]), trainer)
+    words.train_from_iterator((example.text for example in generate({"train": 1000}, seed=0)["train"]), trainer)
     tokens = PreTrainedTokenizerFast(
         tokenizer_object=words, eos_token=special[0], bos_token=special[1], pad_token=special[2]
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from genclspp.nearest import hint
 from genclspp.watch import Watch
@@ -64,6 +64,7 @@ def train(trainer: Any, out: Path) -> dict[str, float]:
 
     Returns what the trainer sums up at the end.
     """
+    trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=last_checkpoint(out / CHECKPOINTS))
     with (out / CURVES).open("w", encoding="utf-8") as file:
         for row in trainer.state.log_history:
