@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genclspp import sampling
-from genclspp.data import load
+from genclspp.data import check, load
 from genclspp.normalise import normalise
 from genclspp.settings import DatasetSettings
 from genclspp.task import SPLITS, Example, Task
@@ -257,6 +257,27 @@ def test_import_is_cheap():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_holds_settings_that_differ_from_the_defaults(path):
+    import yaml
+
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    values = yaml.safe_load(text)
+    settings = DatasetSettings(**values)
+    check(replace(settings, path=settings.path or "given on the command line"))
+    defaults = DatasetSettings(settings.source)
+    assert all(value != getattr(defaults, key) for key, value in values.items() if key != "source")
+    for mapping in (settings.names, settings.definitions):
+        assert all(isinstance(word, str) and word for pair in mapping.items() for word in pair)
+    if settings.definitions:
+        known = set(settings.labels or settings.names or settings.definitions)
+        assert set(settings.definitions) == known
 
 
 # --- the hub ---------------------------------------------------------------------------------------------
