@@ -180,3 +180,20 @@ def first_line(error: BaseException) -> str:
     """The first line of a library's message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def kind(value: Any) -> str:
+    """What a value is, in the words of JSON.
+
+    >>> kind(None), kind([])
+    ('null', 'a list')
+    """
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+    }
+    return "null" if value is None else kinds.get(type(value), f"a {type(value).__name__}")
