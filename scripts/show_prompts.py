@@ -1,0 +1,64 @@
+"""Print the prompts of any configuration: python scripts/show_prompts.py strategy=icl [show=3]
+
+What the model reads is printed as it is, special tokens included; the answer stands after an arrow. Nothing is
+trained. The words are those of run.py, for one cell.
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from genclspp import compose
+from genclspp.prompts import Prompts
+
+SHOW = int(next((word.split("=")[1] for word in sys.argv if word.startswith("show=")), "2"))
+
+
+@hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
+def show(config: DictConfig) -> None:
+    from genclspp import data, models, pipeline
+    from genclspp.runner import Runner
+    from genclspp.settings import TrackingSettings
+    from genclspp.store import Store
+    from genclspp.terminal import Terminal
+    from genclspp.tracking import Tracker
+
+    try:
+        cell = compose.cell(config)
+        pipeline.check(cell)
+        outputs = Path(cell.outputs)
+        tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
+        runner = Runner(Store(outputs / "artifacts"), Terminal(), tracker, cell.predict)
+        task, base = data.load(cell.dataset), models.resolve(cell.model, runner.store)
+        for side, splits, strategies in (("train", ("train",), cell.train), ("infer", ("test",), cell.infer)):
+            write(side, pipeline.render(task, splits, strategies, base, runner), base)
+    except (ValueError, OSError) as error:
+        raise compose.stop(error) from None
+
+
+def write(side: str, prompts: Prompts, base: object) -> None:
+    from genclspp import models
+
+    console = Console(highlight=False)
+    lengths = [len(models.tokenizer(base).encode(item.text)) for item in prompts.items]  # type: ignore[arg-type]
+    for item in prompts.items[:SHOW]:
+        console.rule(f"{side}: {item.id}")
+        console.print(Text(item.text), end="")
+        console.print(Text(f"{prompts.joint}⟶ {item.answer}", style="bold green"))
+    cut = sum(item.truncated for item in prompts.items)
+    console.rule(
+        f"{side}: {len(prompts.items)} prompts, {min(lengths)} to {max(lengths)} tokens, {cut} truncated, "
+        f"{len(prompts.surfaces)} answers"
+    )
+
+
+if __name__ == "__main__":
+    sys.argv = [word for word in sys.argv if not word.startswith("show=")]
+    compose.register()
+    show()
