@@ -3,8 +3,10 @@
 import dataclasses
 import os
 import re
+import sys
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
@@ -25,7 +27,7 @@ from genclspp.settings import (
     TrackingSettings,
 )
 
-SECTIONS = {
+SECTIONS: dict[str, type] = {
     "dataset": DatasetSettings,
     "model": ModelSettings,
     "sft": SftSettings,
@@ -44,12 +46,16 @@ CHOICES = {
     "rl": "rl",
     "reward": "reward",
 }
+OPEN = ("sft.args", "rl.args", "dataset.names", "dataset.definitions", "model.chat_args")
+CONF = str(Path(__file__).resolve().parent.parent / "conf")
 T = TypeVar("T")
 
 
 def register() -> None:
     """Tell Hydra the defaults that the dataclasses hold, so that every key is known and a typo is not."""
-    sections = {name: _defaults(kind) for name, kind in SECTIONS.items()}
+    sections: Any = OmegaConf.create({name: _defaults(kind) for name, kind in SECTIONS.items()})
+    for place in OPEN:  # keys of a library's own, which need no "+" to be added
+        OmegaConf.set_struct(OmegaConf.select(sections, place), False)
     ConfigStore.instance().store(name="defaults", node=sections)
 
 
@@ -107,8 +113,10 @@ class Sweep(Callback):
         from rich.console import Console
 
         from genclspp import pipeline
+        from genclspp.terminal import quiet
 
         try:
+            quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Console())
             cells = [cell(one) for one in _expand(config)]
             for one in cells:
                 pipeline.check(one)
@@ -317,11 +325,37 @@ def _value(value: Any, hint_: Any, key: str) -> Any:
 
 
 def _near_key(key: str) -> str:
-    """The known keys near `key`: of the same section where there is one, else the sections."""
-    section, _, name = key.partition(".")
-    if section in SECTIONS and name:
-        return hint(name, [field.name for field in dataclasses.fields(cast(Any, SECTIONS[section]))])
-    return hint(section, [*SECTIONS, "strategy", "train", "infer", "decode", "reward", "name", "outputs", "seed"])
+    """The known keys beside `key`, in what the command line composes to without it."""
+    from hydra import compose as compose_again
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    typed = [word for word in sys.argv[1:] if "=" in word and word.lstrip("+~").partition("=")[0] != key]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            # Of a sweep's alternatives, the first stands for all.
+            config = compose_again("config", [_first_alternative(word) for word in typed])
+    except Exception:  # something else is wrong as well: then there is nothing to compare with
+        return "see --cfg job for the keys there are"
+    section, _, name = key.rpartition(".")
+    while section and not OmegaConf.is_dict(OmegaConf.select(config, section)):
+        section, _, name = section.rpartition(".")
+    if OmegaConf.select(config, key) is not None:
+        return "some cells of the sweep have it, others not"
+    beside = OmegaConf.select(config, section) if section else config
+    return hint(
+        f"{section}.{name}" if section else name, [f"{section}.{k}" if section else str(k) for k in beside]
+    )
+
+
+def _first_alternative(word: str) -> str:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    override = OverridesParser.create().parse_override(word)
+    if not override.is_discrete_sweep():
+        return word
+    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
 
 
 def _line(lines: Sequence[str], beginning: str) -> str:

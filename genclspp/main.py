@@ -13,10 +13,8 @@ from omegaconf import DictConfig
 
 from genclspp import compose
 
-CONF = str(Path(__file__).resolve().parent.parent / "conf")
 
-
-@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+@hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
 def run(config: DictConfig) -> float:
     """Carry out one cell; its accuracy is what a sweeper that optimises would look at."""
     try:

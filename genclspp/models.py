@@ -139,6 +139,7 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
         trust_remote_code=settings.trust_remote_code,
         **extra,
     )
+    straighten_head(model)
     if adapter:
         from peft import PeftModel
 
@@ -150,7 +151,27 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     # What hub models bring along (a repetition penalty, sampling) would make greedy something else.
     model.generation_config = GenerationConfig(**special)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device).train(train)  # type: ignore[return-value]
+    return model.to(device).train(train)
+
+
+def straighten_head(model: Any) -> None:
+    """Let the backbone end where the output embeddings begin, as in most language models.
+
+    BERT's head transforms the hidden states before it multiplies them with the output embeddings. TRL multiplies
+    the backbone's states with the embeddings itself (its fused head), and would leave that transformation out. So it
+    moves, in the computation and not in the weights, to the end of the backbone. Other models stay as they are.
+    """
+    transform = getattr(getattr(getattr(model, "cls", None), "predictions", None), "transform", None)
+    if transform is None:
+        return
+    carry_out = transform.forward
+    transform.forward = lambda hidden: hidden
+
+    def finish(backbone: Any, inputs: Any, output: Any) -> Any:
+        output["last_hidden_state"] = carry_out(output["last_hidden_state"])
+        return output
+
+    model.base_model.register_forward_hook(finish)
 
 
 def save(model: Any, policy: Policy, out: Path) -> None:
@@ -169,8 +190,8 @@ def make_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
 
     special = ["<|end|>", "<|start|>", "<|pad|>"]
     words = Tokenizer(models.BPE())
-    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    words.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=config["vocab_size"],
         special_tokens=special,

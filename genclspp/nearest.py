@@ -11,6 +11,6 @@ def hint(word: object, known: Iterable[object]) -> str:
     "did you mean 'icl'? (known: icl, numeric)"
     """
     names = [str(name) for name in known]
-    shown = ", ".join(names[:30]) + (f", … {len(names) - 30} more" if len(names) > 30 else "")
+    shown = ", ".join(names[:20]) + (f", … {len(names) - 20} more" if len(names) > 20 else "")
     near = get_close_matches(str(word), names, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}? (known: {shown})" if near else f"known: {shown}"

@@ -78,9 +78,13 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class SftSettings:
-    """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, as they are."""
+    """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, as they are.
+
+    packing: "tree" computes each prefix of a batch once, "none" pads sequences; the gradients are the same
+    """
 
     enabled: bool = True
+    packing: Literal["tree", "none"] = "tree"
     args: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] | None = None
 

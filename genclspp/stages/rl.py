@@ -54,12 +54,14 @@ def fit(
     trainer = GRPOTrainer(
         model=model,
         args=args,
-        reward_funcs=[function(reward) for reward in rewards],  # type: ignore[arg-type]
+        reward_funcs=[function(reward) for reward in rewards],
         train_dataset=Dataset.from_list(rows(prompts, settings.examples, seed)),
         processing_class=models.tokenizer(policy),
         peft_config=adapter(lora) if lora is not None and not adapted else None,
         callbacks=[training.Listener(watch)],
     )
+    if trainer.ref_model is not None:
+        models.straighten_head(trainer.ref_model)
     summary = training.train(trainer, out)
     models.save(trainer.model, policy, out)
     tokens = trainer.state.num_input_tokens_seen

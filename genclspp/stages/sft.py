@@ -4,10 +4,11 @@ from pathlib import Path
 
 from datasets import Dataset
 from peft import LoraConfig
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from genclspp import models
 from genclspp.models import Policy
+from genclspp.packing import TreeSFTTrainer
 from genclspp.prompts import Prompts
 from genclspp.settings import SftSettings
 from genclspp.stages import training
@@ -26,9 +27,10 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     """Fine-tune on the answers of `prompts`; leave the policy and its curves in `out`."""
     args = training.arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
     rows = [tokenise(policy, prompts.joint, item.text, item.answer) for item in prompts.items]
-    trainer = SFTTrainer(
-        model=models.load(policy, train=True),
-        args=args,
+    trainer = TreeSFTTrainer(
+        models.load(policy, train=True),
+        args,
+        packing=settings.packing,
         train_dataset=Dataset.from_list(rows),
         processing_class=models.tokenizer(policy),
         peft_config=adapter(settings.lora) if settings.lora is not None else None,
