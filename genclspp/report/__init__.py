@@ -1,0 +1,1 @@
+"""Readers of records: what comes out of a sweep, for people."""

@@ -1,0 +1,225 @@
+"""The table at the end of a sweep: its cells beside the naive baseline."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Record = Mapping[str, Any]
+
+NAIVE = "zero_shot"
+CHOICES = ("dataset", "model", "train", "infer", "decode", "sft", "rl", "reward", "reasoning", "seed")
+METRIC_WIDTH = 8  # of a column, with its gap
+
+
+class Metric(NamedTuple):
+    """A column; `told` writes a value. One that is the same everywhere may move into the caption."""
+
+    name: str
+    heading: str
+    told: Callable[[float], str]
+    may_hide: bool = False
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The records of a sweep, `outputs/results/<name>`, by file name; ValueError names a broken one."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder of records {folder}; expected outputs/results/NAME of a sweep")
+    return [_read_one(path) for path in sorted(folder.glob("*.json"))]
+
+
+def show(records: Sequence[Record], console: Console) -> None:
+    """Print the table of `records` for the width of the console."""
+    if not records:
+        console.print("no records yet")
+        return
+    built = table(records, width=console.width)
+    caption, built.caption = built.caption, None  # which a table would fold at its own width
+    console.print(built)
+    console.print(caption)
+
+
+def table(records: Sequence[Record], baseline: Record | None = None, width: int = 120) -> Table:
+    """One row per record, the difference of its accuracy from a baseline in points.
+
+    baseline: compare all with this record; None compares each with its own, see `baseline_of`
+    width:    of the terminal, in characters
+    """
+    choices, shared = _choices(records)
+    metrics = [metric for metric in METRICS if not _is_hidden(metric, records)]
+    compared = [(baseline, True) if baseline else baseline_of(record, records) for record in records]
+    marked = any(is_naive for _, is_naive in compared)  # where none is, the caption says so once
+    best = max(record["accuracy"] for record in records)
+    built = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    names = _name_columns(records, choices, room=width - 26 - METRIC_WIDTH * len(metrics))
+    built.leading = int("cell" in names)  # cells of many lines, apart from each other
+    for heading in names:
+        built.add_column(heading, overflow="fold")
+    built.add_column("accuracy", justify="right", no_wrap=True)
+    if len(records) > 1:
+        built.add_column("Δ", justify="right", no_wrap=True)
+    for metric in metrics:
+        built.add_column(metric.heading, justify="right", no_wrap=True)
+    for place, (record, (other, is_naive)) in enumerate(zip(records, compared, strict=True)):
+        built.add_row(
+            *(Text(column[place]) for column in names.values()),
+            _accuracy(record, is_best=len(records) > 1 and record["accuracy"] == best),
+            *([_difference(record, other, is_naive, marked)] if len(records) > 1 else []),
+            *(_told(metric, record) for metric in metrics),
+        )
+    lines = [_shared(records, shared, metrics), "accuracy with its 95 % interval; shares in %"]
+    if len(records) > 1:
+        lines.append(_comparison([is_naive for _, is_naive in compared], baseline is not None))
+    built.caption = Text("\n".join(line for line in lines if line), style="dim")
+    return built
+
+
+def baseline_of(record: Record, records: Sequence[Record]) -> tuple[Record, bool]:
+    """What a record is compared with, and whether that is the naive baseline.
+
+    The naive baseline is zero-shot in training and in inference, with all other choices equal. Where it is
+    absent, the first record of the same data set stands in.
+    """
+    wanted = {**_identity(record, records), "train": NAIVE, "infer": NAIVE}
+    naive = [other for other in records if _identity(other, records) == wanted]
+    stand_ins = [other for other in records if other.get("dataset") == record.get("dataset")]
+    return (naive[0], True) if naive else (stand_ins[0], False)
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> [duration(s) for s in (0.4, 59, 61, 3725)]
+    ['0 s', '59 s', '1m01', '1h02']
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+METRICS = (
+    Metric("macro_f1", "macro\nF1", _percent),
+    Metric("invalid_rate", "in-\nvalid", _percent, may_hide=True),
+    Metric("coverage", "cover-\nage", _percent, may_hide=True),
+    Metric("ece", "ece", "{:.3f}".format),
+    Metric("seconds", "time", duration),
+)
+
+
+def _read_one(path: Path) -> dict[str, Any]:
+    again = "delete it and run its cell again, which takes it from the artifacts"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON, and of UTF-8
+        raise ValueError(f"{path} is no record ({error}); {again}") from None
+    if not isinstance(record, dict) or not isinstance(record.get("accuracy"), int | float):
+        raise ValueError(f"{path} is no record (it has no accuracy); {again}")
+    return record
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """What tells cells apart: the known choices in their order, then any other word a record carries."""
+    words = {name for record in records for name, value in record.items() if isinstance(value, str)}
+    others = sorted(name for name in words - {*CHOICES, "name", "commit"} if "/" not in name)
+    return [name for name in (*CHOICES, *others) if any(name in record for record in records)]
+
+
+def _identity(record: Record, records: Sequence[Record]) -> dict[str, Any]:
+    return {name: record.get(name) for name in _names(records)}
+
+
+def _choices(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:
+    """The choices that differ, as columns, and those that all records share; equal sides make one column."""
+    names = _names(records)
+    if all(record.get("train") == record.get("infer") for record in records):
+        names = ["strategy" if name == "train" else name for name in names if name != "infer"]
+    first = records[0]
+    shared = [name for name in names if all(r.get(_key(name)) == first.get(_key(name)) for r in records)]
+    return [name for name in names if name not in shared], {name: first.get(_key(name)) for name in shared}
+
+
+def _key(name: str) -> str:
+    return "train" if name == "strategy" else name
+
+
+def _is_hidden(metric: Metric, records: Sequence[Record]) -> bool:
+    values = [record.get(metric.name) for record in records]
+    if metric.name == "coverage" and all(value in (None, 1) for value in values):
+        return True
+    return values.count(None) == len(values) or (
+        metric.may_hide and len(records) > 1 and all(value == values[0] for value in values)
+    )
+
+
+def _name_columns(records: Sequence[Record], choices: Sequence[str], room: int) -> dict[str, list[str]]:
+    """Heading -> one text per record, in whichever form fits into `room`, most readable first.
+
+    A column per choice; the same with combinations on several lines; all choices in one column, as typed.
+    """
+    plain = {name: [str(record.get(_key(name), "")) for record in records] for name in choices}
+    folded = {name: [value.replace("+", "\n+") for value in values] for name, values in plain.items()}
+    for columns in (plain, folded):
+        if sum(2 + max(map(_longest, (name, *values))) for name, values in columns.items()) <= room:
+            return columns
+    return {
+        "cell": ["\n".join(f"{name}={folded[name][place]}" for name in choices) for place in range(len(records))]
+    }
+
+
+def _longest(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
+def _accuracy(record: Record, is_best: bool) -> Text:
+    text = Text(_percent(record["accuracy"]), style="bold" if is_best else "")
+    if "accuracy_low" in record:
+        low, high = _percent(record["accuracy_low"]), _percent(record["accuracy_high"])
+        text.append(f" {low}–{high}", style="not bold dim")
+    return text
+
+
+def _difference(record: Record, other: Record, is_naive: bool, marked: bool) -> Text:
+    if record is other:
+        return Text("base" if is_naive else "first", style="dim")
+    points = 100 * (record["accuracy"] - other["accuracy"])
+    style = "green" if points > 0.05 else "red" if points < -0.05 else ""
+    return Text(f"{points:+.1f}" + ("*" if marked and not is_naive else ""), style=style)
+
+
+def _told(metric: Metric, record: Record) -> str:
+    value = record.get(metric.name)
+    return "–" if value is None else metric.told(value)
+
+
+def _shared(records: Sequence[Record], shared: Mapping[str, Any], shown: Sequence[Metric]) -> str:
+    first = records[0]
+    same = [f"{name} {value}" for name, value in shared.items()]
+    facts = (Metric("examples", "examples", str), Metric("majority", "majority", _percent))
+    hidden = [metric for metric in METRICS if metric not in shown and metric.name != "coverage"]
+    same += [
+        f"{metric.name.removesuffix('_rate')} {_told(metric, first)}"
+        for metric in (*facts, *hidden)
+        if first.get(metric.name) is not None
+        and all(record.get(metric.name) == first[metric.name] for record in records)
+    ]
+    return ("in all: " if len(records) > 1 else "") + " · ".join(same) if same else ""
+
+
+def _comparison(are_naive: Sequence[bool], is_given: bool) -> str:
+    if is_given:
+        return "Δ: points of accuracy above the baseline"
+    if not any(are_naive):
+        return "Δ: points of accuracy above the first cell, as none is zero-shot on both sides"
+    told = "Δ: points of accuracy above zero-shot on both sides, the other choices equal"
+    stray = "*: above the first cell of the data set, for want of such a baseline"
+    return told if all(are_naive) else f"{told}\n{stray}"

@@ -1,0 +1,176 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from genclspp.report.summary import baseline_of, duration, read, show, table
+
+Record = dict[str, Any]
+
+
+def record(train: str = "zero_shot", infer: str = "zero_shot", accuracy: float = 0.8, **changes: Any) -> Record:
+    return {
+        "name": "dev",
+        "dataset": "tickets",
+        "model": "minilm",
+        "train": train,
+        "infer": infer,
+        "decode": "ppl",
+        "sft": "full",
+        "rl": "none",
+        "reward": "correct",
+        "reasoning": "none",
+        "seed": 0,
+        "examples": 500,
+        "accuracy": accuracy,
+        "accuracy_low": accuracy - 0.03,
+        "accuracy_high": accuracy + 0.02,
+        "macro_f1": accuracy - 0.01,
+        "invalid_rate": 0.0,
+        "coverage": 1.0,
+        "ece": 0.034,
+        "majority": 0.17,
+        "seconds": 100.0,
+        "artifact/sft": "0a1b2c",
+        "version/torch": "2.13",
+        "commit": "abc",
+    } | changes
+
+
+def printed(records: list[Record], width: int = 120) -> str:
+    console = Console(width=width, highlight=False, color_system=None)
+    with console.capture() as captured:
+        show(records, console)
+    return captured.get()
+
+
+def cells(records: list[Record], baseline: Record | None = None, width: int = 120) -> list[list[str]]:
+    """The heading and the rows of the table, as plain text."""
+    columns = table(records, baseline, width).columns
+    return [
+        [str(column.header).replace("\n", " ") for column in columns],
+        *([str(cell) for cell in row] for row in zip(*(column.cells for column in columns), strict=True)),
+    ]
+
+
+def test_each_cell_is_compared_with_zero_shot_and_the_same_other_choices():
+    records = [
+        record("icl", "icl", 0.85),
+        record(accuracy=0.8),
+        record("icl", "icl", 0.60, decode="greedy"),
+        record(accuracy=0.7, decode="greedy"),
+    ]
+    heading, *rows = cells(records)
+    assert heading[:4] == ["strategy", "decode", "accuracy", "Δ"]
+    assert [row[:4] for row in rows] == [
+        ["icl", "ppl", "85.0 82.0–87.0", "+5.0"],
+        ["zero_shot", "ppl", "80.0 77.0–82.0", "base"],
+        ["icl", "greedy", "60.0 57.0–62.0", "-10.0"],
+        ["zero_shot", "greedy", "70.0 67.0–72.0", "base"],
+    ]
+    assert "above zero-shot on both sides" in printed(records)
+
+
+def test_without_a_baseline_the_first_cell_stands_in_and_that_is_said():
+    records = [record("icl", "icl", 0.85), record("numeric", "numeric", 0.8)]
+    assert [row[2] for row in cells(records)[1:]] == ["first", "-5.0"]
+    assert "above the first cell, as none is zero-shot on both sides" in printed(records)
+
+
+def test_a_stand_in_beside_real_baselines_is_marked():
+    records = [record(), record("icl", "icl", 0.9), record("icl", "icl", 0.7, decode="greedy")]
+    assert [row[3] for row in cells(records)[1:]] == ["base", "+10.0", "-10.0*"]
+    assert "*: above the first cell of the data set" in printed(records)
+
+
+def test_a_stand_in_is_of_the_same_data_set():
+    records = [record(), record("icl", "icl", dataset="trec"), record("numeric", "numeric", dataset="trec")]
+    assert baseline_of(records[2], records) == (records[1], False)
+
+
+def test_a_given_baseline_is_compared_with_all():
+    records = [record("icl", "icl", 0.85), record("numeric", "numeric", 0.8)]
+    assert [row[2] for row in cells(records, record(accuracy=0.5))[1:]] == ["+35.0", "+30.0"]
+
+
+def test_what_is_equal_everywhere_is_named_once_below():
+    text = printed([record(), record("icl", "icl", 0.9)])
+    assert text.count("tickets") == text.count("minilm") == text.count("reward correct") == 1
+    assert "in all: dataset tickets · model minilm · decode ppl" in text
+    assert "examples 500 · majority 17.0 · invalid 0.0" in text
+    assert "commit" not in text
+    assert "0a1b2c" not in text
+
+
+def test_sides_share_a_column_only_where_they_are_equal():
+    assert cells([record(), record("icl", "icl")])[0][0] == "strategy"
+    assert cells([record(), record("icl", "zero_shot"), record("icl", "icl")])[0][:2] == ["train", "infer"]
+    assert cells([record(), record("zero_shot", "icl")])[0][0] == "infer"
+
+
+def test_coverage_is_a_column_only_where_something_is_left_unanswered():
+    assert "cover- age" not in cells([record(), record("icl", "icl")])[0]
+    assert "cover- age" in cells([record(), record("icl", "icl", coverage=0.9)])[0]
+
+
+def test_other_words_of_a_record_tell_cells_apart():
+    heading, *rows = cells([record(knobs="shots=1"), record(knobs="shots=3")])
+    assert heading[0] == "knobs"
+    assert [row[0] for row in rows] == ["shots=1", "shots=3"]
+
+
+def test_one_record_has_no_difference():
+    assert "Δ" not in printed([record("icl", "numeric")])
+
+
+def test_missing_metrics_are_a_dash():
+    heading, *rows = cells([record(), record("icl", "icl", ece=None)])
+    assert rows[1][heading.index("ece")] == "–"
+
+
+def test_names_are_not_read_as_markup():
+    assert "[bold]x[/]" in printed([record(), record("[bold]x[/]", "icl")])
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_fits_its_terminal_and_cuts_no_name(width: int):
+    records = [
+        record(),
+        record("icl_similar+definition+numeric", "icl_similar+definition", decode="greedy", invalid_rate=0.1),
+        record("uncertainty", "uncertainty", accuracy=0.98, dataset="banking77", coverage=0.85, seconds=3900),
+    ]
+    text = printed(records, width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    words = ["icl_similar", "+definition", "+numeric", "uncertainty", "banking77", "greedy", "98.0 95.0–100.0"]
+    assert not [word for word in words if word not in text]
+    assert "…" not in text
+
+
+def test_no_records_are_said():
+    assert printed([]) == "no records yet\n"
+
+
+def test_durations():
+    assert [duration(s) for s in (0.4, 59, 61, 3725)] == ["0 s", "59 s", "1m01", "1h02"]
+
+
+def test_read_gives_the_records_by_file_name(tmp_path: Path):
+    for name, train in [("b", "icl"), ("a", "numeric")]:
+        (tmp_path / f"{name}.json").write_text(json.dumps(record(train)))
+    (tmp_path / "notes.txt").write_text("no record")
+    assert [each["train"] for each in read(tmp_path)] == ["numeric", "icl"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"[1]", b"\xff{}", b'{"name": "dev"}'])
+def test_a_broken_record_is_named(tmp_path: Path, content: bytes):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.json is no record .*delete it"):
+        read(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read(tmp_path / "nowhere")
