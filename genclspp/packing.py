@@ -1,0 +1,135 @@
+"""Supervised fine-tuning over token trees.
+
+The examples of a batch share instructions, label lists and demonstrations. Read as a tree, each shared prefix is
+computed once, forward and backward, and the language-model head only where a completion token is predicted. A
+token written by several examples after the same prefix counts once for each, so loss and gradient are those of
+`trl.SFTTrainer` on padded sequences.
+
+One difference remains: with dropout, a shared node draws one mask for all examples that share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from trl import SFTTrainer
+
+from genclspp.reading import next_token_logits, supports, walk, width
+from genclspp.trees import Tree, children, grow, path
+
+IGNORED = -100  # the label of tokens that are not learned
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Predictions to learn from.
+
+    logits:  (predictions, vocabulary)
+    tokens:  (predictions,) token to predict
+    weights: (predictions,) how many examples want it
+    """
+
+    logits: Tensor
+    tokens: Tensor
+    weights: Tensor
+
+
+class TreeSFTTrainer(SFTTrainer):
+    """`SFTTrainer` for completions, over token trees or, with `packing="none"`, over padded sequences.
+
+    Takes what `SFTTrainer` takes; the data set has the columns `input_ids` and `completion_mask`. Sequences are
+    taken too, with a warning, where the model cannot read trees. Either way the loss comes from the model's own
+    forward pass: that of `SFTTrainer` multiplies the last hidden states by the output embeddings, and so leaves out
+    what heads like BERT's do before.
+    """
+
+    def __init__(self, model, args, *, packing: str = "tree", **rest) -> None:
+        if packing not in ("tree", "none"):
+            raise ValueError(f"packing is {packing!r}; expected 'tree' or 'none'")
+        if args.loss_type != "nll" or args.label_smoothing_factor or args.packing or args.padding_free:
+            raise ValueError(
+                "loss_type, label_smoothing_factor, packing and padding_free must keep their defaults"
+            )
+        # Left alone, SFTTrainer learns the prompts of tokenised data sets too
+        args.completion_only_loss = True
+        super().__init__(model, args, **rest)
+        if self.aux_loss_enabled:
+            raise ValueError("the router's auxiliary loss counts every token; set router_aux_loss_coef=0")
+        self._reads_trees = packing == "tree" and supports(self.model)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        lessons = self._tree_lessons if self._reads_trees else self._plain_lessons
+        total, metrics = _learn(lessons(model, inputs))
+        mode = "train" if self.model.training else "eval"
+        self._record(mode, metrics, inputs["attention_mask"].sum())
+        loss = total / (metrics["count"] if num_items_in_batch is None else num_items_in_batch)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
+        return loss
+
+    def _tree_lessons(self, model, inputs) -> Iterator[Lesson]:
+        plain = self.accelerator.unwrap_model(model)
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        rows, labels = (
+            [row[:length] for row, length in zip(inputs[name].tolist(), lengths, strict=True)]
+            for name in ("input_ids", "labels")
+        )
+        tree, counts = count_wishes(rows, labels)
+        wanted = [any(counts[child] for child in children(tree, node)) for node in range(len(counts))]
+        # Checkpointing recomputes layers, which a cache does not survive
+        window = len(counts) if self.args.gradient_checkpointing else width(plain)
+        for nodes, logits in walk(plain, tree, wanted, window, len(counts), call=model):
+            pairs = [(k, child) for k, node in enumerate(nodes) for child in children(tree, node) if counts[child]]
+            yield Lesson(
+                logits[[k for k, _ in pairs]],
+                torch.tensor([tree.tokens[child] for _, child in pairs], device=logits.device),
+                torch.tensor([counts[child] for _, child in pairs], device=logits.device),
+            )
+
+    def _plain_lessons(self, model, inputs) -> Iterator[Lesson]:
+        plain = self.accelerator.unwrap_model(model)
+        labels = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
+        keep = labels != IGNORED
+        sequences = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        logits = next_token_logits(plain, keep, model, **sequences, use_cache=False)
+        yield Lesson(logits, labels[keep], torch.ones_like(labels[keep]))
+
+    def _record(self, mode: str, metrics: dict[str, Tensor], tokens: Tensor) -> None:
+        """Log what `SFTTrainer` logs."""
+        sums = {name: self.accelerator.gather_for_metrics(value).sum().item() for name, value in metrics.items()}
+        for name in ("entropy", "mean_token_accuracy"):
+            self._metrics[mode][name].append(sums[name] / max(sums["count"], 1))
+        if mode == "train":
+            self._total_train_tokens += self.accelerator.gather_for_metrics(tokens).sum().item()
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+
+
+def count_wishes(rows: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> tuple[Tree, list[int]]:
+    """The tree of `rows`, and per node how many examples want its token after its parent."""
+    tree = grow(rows)
+    counts = [0] * len(tree.tokens)
+    for end, wishes in zip(tree.ends, labels, strict=True):
+        for node, label in zip(path(tree, end), wishes, strict=True):
+            counts[node] += label != IGNORED and tree.parents[node] >= 0
+    return tree, counts
+
+
+def _learn(lessons: Iterator[Lesson]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Sum of negative log-likelihoods; sums of count, entropy and right guesses."""
+    total, sums = [], []
+    for lesson in lessons:
+        logprobs = lesson.logits.float().log_softmax(-1)
+        total.append(-(lesson.weights * logprobs.gather(1, lesson.tokens[:, None])[:, 0]).sum())
+        with torch.no_grad():
+            entropy = -(logprobs.exp() * logprobs).sum(-1)
+            right = logprobs.argmax(-1) == lesson.tokens
+            sums.append(
+                torch.stack([lesson.weights.sum(), *((lesson.weights * x).sum() for x in (entropy, right))])
+            )
+    names = ("count", "entropy", "mean_token_accuracy")
+    return torch.stack(total).sum(), dict(zip(names, torch.stack(sums).sum(0), strict=True))
