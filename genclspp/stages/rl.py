@@ -10,9 +10,10 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from genclspp import models
+from genclspp.groups import TreeGRPOTrainer
 from genclspp.models import Policy
 from genclspp.prompts import Prompts
 from genclspp.settings import Reward, RlSettings
@@ -51,7 +52,7 @@ def fit(
         # TRL loads the reference model from the policy's own folder, so the start must lie in one.
         model.save_pretrained(out / "start")
         model.name_or_path = model.config._name_or_path = str(out / "start")
-    trainer = GRPOTrainer(
+    trainer = TreeGRPOTrainer(
         model=model,
         args=args,
         reward_funcs=[function(reward) for reward in rewards],

