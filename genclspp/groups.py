@@ -1,22 +1,40 @@
 """GRPO over token trees.
 
 Every group of completions shares its prompt, and the prompts of a task share their beginning. So the
-log-probabilities that GRPO needs of a batch (under the policy, with gradient, and under the reference) are read from
-one tree.
+log-probabilities that GRPO needs of a batch (under the policy, with gradient, and under the reference) are read
+from one tree.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 from trl import GRPOTrainer
 
-from genclspp.reading import supports, walk, width
+from genclspp.reading import evaluating, next_token_logits, pad, supports, walk, width
 from genclspp.trees import children, grow, path
 
 
 class TreeGRPOTrainer(GRPOTrainer):
     """`trl.GRPOTrainer`, with every distinct prefix of a batch computed once; the same numbers, less work."""
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], *rest: Any, **named: Any
+    ) -> tuple[list[list[int]], None]:
+        """Sampled completions, with end token, one per prompt; the prompt of a group is read once."""
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        if not (self._samples_plainly() and supports(model)):
+            return super()._generate_single_turn(prompt_ids, *rest, **named)
+        with evaluating(model), self.accelerator.autocast():
+            stops = set(self.eos_token_ids)
+            return sample(model, prompt_ids, self.max_completion_length, self.temperature, stops), None
+
+    def _samples_plainly(self) -> bool:
+        """Whether completions are drawn from the model's own distribution, by the model itself."""
+        args = self.args
+        own = not (args.use_vllm or args.use_transformers_continuous_batching or args.generation_kwargs)
+        return own and (args.top_p, args.top_k, args.min_p, args.repetition_penalty) == (1.0, 0, None, 1.0)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -53,7 +71,7 @@ class TreeGRPOTrainer(GRPOTrainer):
         return spread(logps), spread(entropies) if compute_entropy else None, None
 
     def _read(self, model: Any, plain: Any, tree: Any, learned: set[int]) -> tuple[dict[int, int], Tensor, Tensor]:
-        """node -> position in two vectors: log-probability of each learned node, entropy of what it was drawn from."""
+        """Learned node -> position in two vectors: its log-probability, the entropy of what it was drawn from."""
         wanted = [any(child in learned for child in children(tree, node)) for node in range(len(tree.tokens))]
         order: list[int] = []
         logps, entropies = [], []
@@ -71,3 +89,34 @@ class TreeGRPOTrainer(GRPOTrainer):
                 entropies.append(-(logs.exp() * logs).sum(-1)[drawn])
                 order += [child for _, child in pairs]
         return {node: place for place, node in enumerate(order)}, torch.cat(logps), torch.cat(entropies)
+
+
+def sample(
+    model: Any, prompts: list[list[int]], max_new_tokens: int, temperature: float, stops: set[int]
+) -> list[list[int]]:
+    """One completion per prompt, drawn token by token, up to and with a stop; equal prompts are read once."""
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    place = {prompt: k for k, prompt in enumerate(distinct)}
+    ids, mask = pad([list(prompt) for prompt in distinct], model.device, left=True)
+    cache = DynamicCache()
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    reads = {"past_key_values": cache, "use_cache": True}
+    logits = next_token_logits(model, 1, input_ids=ids, attention_mask=mask, position_ids=positions, **reads)
+    rows = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=model.device)
+    cache.batch_select_indices(rows)
+    logits, mask, position = logits[rows, -1], mask[rows], positions[rows, -1:]
+    written: list[list[int]] = [[] for _ in prompts]
+    is_open = [True] * len(prompts)
+    for left in reversed(range(max_new_tokens)):
+        drawn = torch.multinomial((logits.float() / temperature).softmax(-1), 1)
+        for row, token in enumerate(drawn[:, 0].tolist()):
+            if is_open[row]:
+                written[row].append(token)
+                is_open[row] = token not in stops
+        if not left or not any(is_open):
+            break
+        mask, position = torch.cat([mask, torch.ones_like(drawn)], 1), position + 1
+        logits = next_token_logits(model, 1, input_ids=drawn, attention_mask=mask, position_ids=position, **reads)[
+            :, -1
+        ]
+    return written

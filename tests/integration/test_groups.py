@@ -8,7 +8,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from genclspp import models
-from genclspp.groups import TreeGRPOTrainer
+from genclspp.groups import TreeGRPOTrainer, sample
 from genclspp.models import Policy
 from genclspp.settings import ModelSettings
 from genclspp.store import Store
@@ -91,3 +91,33 @@ def test_padding_on_the_left_changes_nothing(tmp_path: Path) -> None:
     padded = torch.nn.functional.pad(ids, (3, 0)), torch.nn.functional.pad(mask, (3, 0))
     again = trainer._get_per_token_logps_and_entropies(trainer.model, *padded, 4)[0]
     assert torch.allclose(bare, again, atol=1e-5)
+
+
+def test_samples_follow_the_distribution_of_the_model(tmp_path: Path) -> None:
+    policy = models.resolve(ModelSettings(config={**TINY, "vocab_size": 300}), Store(tmp_path / "artifacts"))
+    model = models.load(policy)
+    prompts = [[5, 6, 7], [8, 9]]  # of different lengths: one is padded
+    torch.manual_seed(0)
+    with torch.no_grad():
+        drawn = sample(model, prompts * 4000, 2, 0.01, {0})
+        for k, prompt in enumerate(prompts):
+            first = model(torch.tensor([prompt])).logits[0, -1]
+            expected = (first / 0.01).softmax(-1)
+            seen = torch.bincount(torch.tensor([row[0] for row in drawn[k::2]]), minlength=len(first)) / 4000
+            assert (seen - expected).abs().sum() < 0.1
+            likely = int(expected.argmax())
+            second = model(torch.tensor([[*prompt, likely]])).logits[0, -1]
+            follows = [row[1] for row in drawn[k::2] if row[0] == likely and len(row) > 1]
+            shares = torch.bincount(torch.tensor(follows), minlength=len(second)) / len(follows)
+            assert (shares - (second / 0.01).softmax(-1)).abs().sum() < 0.15
+
+
+def test_samples_end_with_a_stop_or_at_the_limit(policy: Policy) -> None:
+    model = models.load(policy)
+    torch.manual_seed(0)
+    stops = set(range(0, model.config.vocab_size, 3))
+    with torch.no_grad():
+        rows = sample(model, [[5, 6, 7]] * 60, 4, 1.0, stops)
+    assert all(not stops & set(row[:-1]) for row in rows)
+    assert all(len(row) == 4 or row[-1] in stops for row in rows)
+    assert {len(row) for row in rows} == {1, 2, 3, 4}
