@@ -78,6 +78,7 @@ def cell(config: DictConfig) -> Cell:
         outputs=_value(plain.get("outputs"), str, "outputs"),
         seed=_value(plain.get("seed"), int, "seed"),
         choices=_choices(config, plain),
+        overrides=_overrides(config),
         train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
         infer=_strategies(both if infer is None else infer, "strategy" if infer is None else "infer"),
         decoder=_part(plain.get("decode"), "decode"),
@@ -237,6 +238,14 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
         for side in ("train", "infer")
     }
     return {word: sides.get(word) or name(group, group) for group, word in CHOICES.items()}
+
+
+def _overrides(config: DictConfig) -> str:
+    """What was typed beside choices of groups: it tells apart the rows of a sweep over a knob."""
+    hydra = config.hydra if "hydra" in config else HydraConfig.get()
+    silent = {*CHOICES, "strategy", "experiment", "tracking", "name", "outputs", "seed"}
+    typed = [word for word in hydra.overrides.task if word.lstrip("+~").partition("=")[0] not in silent]
+    return " ".join(sorted(word for word in typed if not word.startswith("tracking.")))
 
 
 def _strategies(parts: Any, key: str) -> tuple[Any, ...]:

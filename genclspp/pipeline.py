@@ -41,7 +41,7 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
     outputs = Path(cell.outputs)
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
     runner = Runner(Store(outputs / "artifacts"), terminal, tracker, cell.predict)
-    terminal.heading(cell.choices, cell.seed)
+    terminal.heading(cell)
     task = data.load(cell.dataset)
     base = models.resolve(cell.model, runner.store)
     policy = learn(cell, task, base, runner)
@@ -134,9 +134,12 @@ def render(
 
 def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[str, Any]:
     """The flat record of a cell."""
-    record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed, **measured}
+    record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed}
+    record |= {"overrides": cell.overrides, **measured}
     for artifact in runner.done:
-        record[f"artifact/{artifact.stage}"] = artifact.key  # of equal stages, the last
+        record.setdefault(
+            f"artifact/{artifact.stage}", artifact.key
+        )  # of equal stages the first: of the test split
         record[f"seconds/{artifact.stage}"] = record.get(f"seconds/{artifact.stage}", 0) + artifact.seconds
         for name, value in _summary(artifact.path).items():
             if name in ("tokens", "temperature"):
@@ -153,8 +156,8 @@ def record_path(cell: Cell) -> Path:
     readable = "-".join("".join(c if c.isalnum() or c in "_+" else "_" for c in word) for word in words)
     inputs = {
         name: plain(value)
-        for name, value in vars(cell).items()
-        if name not in ("sweep", "outputs", "tracking", "config", "predict")
+        for name, value in vars(replace(cell, predict=replace(cell.predict, batch_size=0))).items()
+        if name not in ("sweep", "outputs", "tracking", "config", "overrides")
     }
     return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', inputs)}.json"
 

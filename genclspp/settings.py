@@ -140,6 +140,7 @@ class Cell:
     """One configuration of a sweep, whole and checked: what the pipeline runs.
 
     sweep:   its name; `choices`: group -> the name typed on the command line, lists joined by "+"
+    overrides: the other words typed, sorted: knobs, which no choice names
     train, infer: the strategies of each side (`prompts.Strategy`); `decoder`: a `decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
     """
@@ -148,6 +149,7 @@ class Cell:
     outputs: str
     seed: int
     choices: Mapping[str, str]
+    overrides: str
     dataset: DatasetSettings
     model: ModelSettings
     train: tuple[Any, ...]

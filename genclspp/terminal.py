@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from genclspp.settings import Cell
 from genclspp.store import Artifact
 
 Log = Callable[[Mapping[str, float]], None]
@@ -42,9 +43,10 @@ class Terminal:
         """One line, in which [rich markup] holds: escape what comes from outside."""
         self.console.print(line, soft_wrap=True)
 
-    def heading(self, choices: Mapping[str, str], seed: int) -> None:
-        named = " ".join(f"[cyan]{group}[/]={escape(choice)}" for group, choice in choices.items())
-        self.say(f"[bold]cell[/] {named} [cyan]seed[/]={seed}")
+    def heading(self, cell: Cell) -> None:
+        named = {**cell.choices, "seed": str(cell.seed)}
+        words = [f"[cyan]{group}[/]={escape(choice)}" for group, choice in named.items()]
+        self.say(" ".join(["[bold]cell[/]", *words, escape(cell.overrides)]).rstrip())
 
     def status(self, artifact: Artifact) -> None:
         how = "reused" if artifact.reused else f"computed in {artifact.seconds:.0f} s"
