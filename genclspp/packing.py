@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from trl import SFTTrainer
 
-from genclspp.reading import next_token_logits, supports, walk, width
-from genclspp.trees import Tree, children, grow, path
+from genclspp.reading import next_token_logits, supports, walk
+from genclspp.trees import Tree, children, common, grow, path
 
 IGNORED = -100  # the label of tokens that are not learned
 
@@ -40,10 +40,10 @@ class Lesson:
 class TreeSFTTrainer(SFTTrainer):
     """`SFTTrainer` for completions, over token trees or, with `packing="none"`, over padded sequences.
 
-    Takes what `SFTTrainer` takes; the data set has the columns `input_ids` and `completion_mask`. Sequences are
-    taken too, with a warning, where the model cannot read trees. Either way the loss comes from the model's own
-    forward pass: that of `SFTTrainer` multiplies the last hidden states by the output embeddings, and so leaves out
-    what heads like BERT's do before.
+    Takes what `SFTTrainer` takes; the data set has the columns `input_ids` and `completion_mask`. Where the model
+    cannot read trees, padded sequences it is, with a warning. Either way the loss comes from the model's own forward
+    pass; that of `SFTTrainer` multiplies the backbone's output by the output embeddings, and so leaves out what heads
+    like BERT's do in between.
     """
 
     def __init__(self, model, args, *, packing: str = "tree", **rest) -> None:
@@ -79,17 +79,18 @@ class TreeSFTTrainer(SFTTrainer):
             [row[:length] for row, length in zip(inputs[name].tolist(), lengths, strict=True)]
             for name in ("input_ids", "labels")
         )
-        tree, counts = count_wishes(rows, labels)
-        wanted = [any(counts[child] for child in children(tree, node)) for node in range(len(counts))]
-        # Checkpointing recomputes layers, which a cache does not survive
-        window = len(counts) if self.args.gradient_checkpointing else width(plain)
-        for nodes, logits in walk(plain, tree, wanted, window, len(counts), call=model):
-            pairs = [(k, child) for k, node in enumerate(nodes) for child in children(tree, node) if counts[child]]
-            yield Lesson(
-                logits[[k for k, _ in pairs]],
-                torch.tensor([tree.tokens[child] for _, child in pairs], device=logits.device),
-                torch.tensor([counts[child] for _, child in pairs], device=logits.device),
-            )
+        for members in group(rows, plain.config.get_text_config().hidden_size):
+            tree, counts = count_wishes([rows[k] for k in members], [labels[k] for k in members])
+            wanted = [any(counts[child] for child in children(tree, node)) for node in range(len(counts))]
+            for nodes, logits in walk(plain, tree, wanted, len(counts), len(counts), call=model):
+                pairs = [
+                    (k, child) for k, node in enumerate(nodes) for child in children(tree, node) if counts[child]
+                ]
+                yield Lesson(
+                    logits[[k for k, _ in pairs]],
+                    torch.tensor([tree.tokens[child] for _, child in pairs], device=logits.device),
+                    torch.tensor([counts[child] for _, child in pairs], device=logits.device),
+                )
 
     def _plain_lessons(self, model, inputs) -> Iterator[Lesson]:
         plain = self.accelerator.unwrap_model(model)
@@ -107,6 +108,31 @@ class TreeSFTTrainer(SFTTrainer):
         if mode == "train":
             self._total_train_tokens += self.accelerator.gather_for_metrics(tokens).sum().item()
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+
+
+CALL, MOST = 64, 8192  # a call costs about as much as reading that many tokens; nodes in one tree
+
+
+def group(rows: Sequence[Sequence[int]], hidden: int) -> list[list[int]]:
+    """Which rows to read as one tree.
+
+    A row that joins a tree saves a call and the prefix that it shares, about 24 x hidden x hidden operations per
+    token and layer. It costs attention between strangers, 8 x hidden for each of its new tokens and each node that
+    is there. So long rows that share little are read apart, and a shared list of labels keeps a batch together.
+    """
+    groups: list[list[int]] = []
+    nodes, last = 0, []
+    for k in sorted(range(len(rows)), key=lambda k: rows[k]):
+        shared = common(last, rows[k])
+        new = len(rows[k]) - shared
+        if groups and new * nodes < 3 * hidden * (shared + CALL) and nodes + new <= MOST:
+            groups[-1].append(k)
+            nodes += new
+        else:
+            groups.append([k])
+            nodes = len(rows[k])
+        last = rows[k]
+    return groups
 
 
 def count_wishes(rows: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> tuple[Tree, list[int]]:

@@ -173,8 +173,8 @@ def _change(ids: list[int], end: list[int], joined: list[int]) -> tuple[int, lis
 
     ids: tokens of the prompt; end: tokens of its end; joined: tokens of its end with the label
     """
-    kept = _common(end, joined)
-    if end is not ids and _common(ids[::-1], end[::-1]) < len(end) - kept + OVERLAP:
+    kept = trees.common(end, joined)
+    if end is not ids and trees.common(ids[: -len(end) - 1 : -1], end[::-1]) < len(end) - kept + OVERLAP:
         return None
     return len(ids) - (len(end) - kept), joined[kept:]
 
@@ -188,11 +188,6 @@ def _question(prompt: str, ids: list[int], joined: list[tuple[int, list[int]]]) 
 
 def _encode(tokenizer, texts: list[str]) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the longest common prefix."""
-    return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def plant(questions: list[Question], eos: int) -> tuple[trees.Tree, list[int], list[list[list[int]]]]:

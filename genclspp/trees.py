@@ -80,6 +80,11 @@ def _depth_first(tokens: list[int], parents: list[int], ends: list[int]) -> Tree
     return replace(tree, ends=[place[node] for node in ends])
 
 
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the prefix that two sequences share."""
+    return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
 def path(tree: Tree, node: int, below: int = -1) -> list[int]:
     """Nodes that lead to `node`, itself included, from the beginning of its sequences or `below` an ancestor."""
     nodes = []
