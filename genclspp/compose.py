@@ -67,7 +67,7 @@ def cell(config: DictConfig) -> Cell:
     for name in plain:
         if name not in known:
             raise ValueError(f"unknown key {name!r} at the top of the configuration; {hint(name, known)}")
-    sections = {name: build(kind, plain.get(name) or {}, name) for name, kind in SECTIONS.items()}
+    sections: dict[str, Any] = {name: build(kind, plain.get(name) or {}, name) for name, kind in SECTIONS.items()}
     both = plain.get("strategy") or {}
     train, infer = (plain.get("train"), plain.get("infer"))
     name = _value(plain.get("name"), str, "name")
@@ -84,7 +84,7 @@ def cell(config: DictConfig) -> Cell:
         decoder=_part(plain.get("decode"), "decode"),
         rewards=tuple(_reward(name, part) for name, part in (plain.get("reward") or {}).items()),
         config=plain,
-        **cast(Any, sections),
+        **sections,
     )
 
 

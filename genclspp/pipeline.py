@@ -137,9 +137,8 @@ def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[s
     record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed}
     record |= {"overrides": cell.overrides, **measured}
     for artifact in runner.done:
-        record.setdefault(
-            f"artifact/{artifact.stage}", artifact.key
-        )  # of equal stages the first: of the test split
+        # Of stages that ran twice, the first: it read the test split, the other one validation.
+        record.setdefault(f"artifact/{artifact.stage}", artifact.key)
         record[f"seconds/{artifact.stage}"] = record.get(f"seconds/{artifact.stage}", 0) + artifact.seconds
         for name, value in _summary(artifact.path).items():
             if name in ("tokens", "temperature"):
