@@ -41,9 +41,9 @@ class TreeSFTTrainer(SFTTrainer):
     """`SFTTrainer` for completions, over token trees or, with `packing="none"`, over padded sequences.
 
     Takes what `SFTTrainer` takes; the data set has the columns `input_ids` and `completion_mask`. Where the model
-    cannot read trees, padded sequences it is, with a warning. Either way the loss comes from the model's own forward
-    pass; that of `SFTTrainer` multiplies the backbone's output by the output embeddings, and so leaves out what heads
-    like BERT's do in between.
+    cannot read trees, it reads padded sequences, with a warning. Either way the loss comes from the model's own
+    forward pass; that of `SFTTrainer` multiplies the backbone's output by the output embeddings, and so leaves out
+    what heads like BERT's do in between.
     """
 
     def __init__(self, model, args, *, packing: str = "tree", **rest) -> None:

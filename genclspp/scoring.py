@@ -9,7 +9,6 @@ after the tokens of the prompt alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 

@@ -3,13 +3,15 @@
 Prompts of a task share their beginning and labels share the prompt, so what the model has to read is a tree.
 With nodes numbered depth first, `j` is `i` or its ancestor exactly if j <= i < stops[j]: the attention mask.
 
-    sequences           tree                        node   token   parent  depth  stop
-    "A: no"             A ── : ─┬─ no ─┬─ EOS         0    A         -1      0      7      0 █
-    "A: no match"               │      └─ match ─ EOS 1    :          0      1      7      1 ██
-    "A: yes"                    └─ yes ─── EOS        2    no         1      2      6      2 ███
-                                                      3    EOS        2      3      4      3 ████
-                                                      4    match      2      3      6      4 ███·█
-                                                      …                                    …
+    sequences        tree                         node  token  parent  depth  stop  sees
+    "A: no"          A ── : ─┬─ no ─┬─ EOS           0  A          -1      0     8  █
+    "A: no match"            │      └─ match ─ EOS   1  :           0      1     8  ██
+    "A: yes"                 └─ yes ── EOS           2  no          1      2     6  ███
+                                                     3  EOS         2      3     4  ████
+                                                     4  match       2      3     6  ███·█
+                                                     5  EOS         4      4     6  ███·██
+                                                     6  yes         1      2     8  ██····█
+                                                     7  EOS         6      3     8  ██····██
 """
 
 from __future__ import annotations
