@@ -7,7 +7,6 @@ from typing import Any
 
 from genclspp import models, prompts, retrieve
 from genclspp.models import Policy
-from genclspp.normalise import normalise
 from genclspp.prompts import Strategy
 from genclspp.runner import Runner
 from genclspp.task import Example, Task
@@ -39,8 +38,7 @@ def _neighbours(
     train = task.splits["train"]
     queries = tuple(example for split in splits for example in task.splits[split])
     if select == "fixed":
-        ranked = retrieve.fixed(train, task.labels, shots, how["seed"])
-        return {query.id: _first_others(ranked, query, shots) for query in queries}
+        return retrieve.fixed(train, queries, task.labels, shots, how["seed"])
     inputs = {
         "train": train,
         "queries": queries,
@@ -51,18 +49,6 @@ def _neighbours(
     from genclspp.stages.neighbours import read
 
     return read(runner.stage("neighbours", "neighbours.find", inputs).path, train)
-
-
-def _first_others(ranked: Sequence[Example], query: Example, shots: int) -> tuple[Example, ...]:
-    """The first `shots` that are not the query, neither by id nor by text."""
-    text = normalise(query.text)
-    chosen: list[Example] = []
-    for example in ranked:
-        if len(chosen) == shots:
-            break
-        if example.id != query.id and normalise(example.text) != text:
-            chosen.append(example)
-    return tuple(chosen)
 
 
 def _uncertain(

@@ -1,6 +1,7 @@
 """Which training examples serve as demonstrations: the same for all, or the nearest to each query."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from itertools import islice, zip_longest
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -15,23 +16,39 @@ if TYPE_CHECKING:
 CELLS = 8_000_000
 
 
-def fixed(train: Sequence[Example], labels: Sequence[str], shots: int, seed: int) -> tuple[Example, ...]:
-    """`shots` demonstrations and one spare, best rank first: one of each label, then a second of each, ….
+def fixed(
+    train: Sequence[Example], queries: Sequence[Example], labels: Sequence[str], shots: int, seed: int
+) -> dict[str, tuple[Example, ...]]:
+    """query id -> `shots` demonstrations, the same for all: one of each label, then a second of each, ….
 
-    Texts differ from one another (normalised), so that a query can equal one of them at most: taking the first
-    `shots` that are not the query always gives `shots`.
+    A query that is one of them sees those that would be drawn if it did not exist, so that its demonstrations
+    tell nothing of its own label.
     """
     pool = _distinct(train)
     _require(shots, len(pool), "shots")
-    random = Random(seed)
-    by_label = {label: [example for example in pool if example.label == label] for label in labels}
-    for examples in by_label.values():
-        random.shuffle(examples)
+    pool.sort(key=lambda example: sha256(f"{seed} {example.id}".encode()).digest())
     order = list(labels)
-    random.shuffle(order)
-    rounds = zip_longest(*(by_label[label] for label in order))
-    ranking = (example for row in rounds for example in row if example is not None)
-    return tuple(islice(ranking, shots + 1))
+    Random(seed).shuffle(order)
+    shared = _in_rounds(pool, order, shots)
+    ids, texts = {shot.id for shot in shared}, {normalise(shot.text) for shot in shared}
+    found = {}
+    for query in queries:
+        text = normalise(query.text)
+        if query.id in ids or text in texts:
+            others = [example for example in pool if example.id != query.id and normalise(example.text) != text]
+            found[query.id] = _in_rounds(others, order, shots)
+        else:
+            found[query.id] = shared
+    return found
+
+
+def _in_rounds(pool: Sequence[Example], labels: Sequence[str], count: int) -> tuple[Example, ...]:
+    """The first `count`: one of each label, then a second of each, …."""
+    by_label: dict[str, list[Example]] = {label: [] for label in labels}
+    for example in pool:
+        by_label[example.label].append(example)
+    rounds = zip_longest(*by_label.values())
+    return tuple(islice((example for row in rounds for example in row if example is not None), count))
 
 
 def neighbours(

@@ -1,5 +1,3 @@
-from itertools import islice
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,23 +14,36 @@ def splits():
     return tickets.generate({"train": 150, "test": 40}, seed=0)
 
 
-def unlike(ranking: tuple[Example, ...], query: Example, shots: int) -> list[Example]:
-    """What the icl strategy takes."""
-    others = (e for e in ranking if e.id != query.id and normalise(e.text) != normalise(query.text))
-    return list(islice(others, shots))
+def unlike(shown: tuple[Example, ...], query: Example) -> list[Example]:
+    return [e for e in shown if e.id != query.id and normalise(e.text) != normalise(query.text)]
+
+
+def shared(train, shots: int, seed: int) -> tuple[Example, ...]:
+    """What a query unlike all others is shown."""
+    return retrieve.fixed(train, [Example("q", "unlike all others", "?")], LABELS, shots, seed)["q"]
 
 
 def test_fixed_takes_one_of_each_class_first(splits):
-    ranking = retrieve.fixed(splits["train"], LABELS, 16, seed=0)
-    assert len(ranking) == 17
-    assert {e.label for e in ranking[:8]} == {e.label for e in ranking[8:16]} == set(LABELS)
+    shown = shared(splits["train"], 16, seed=0)
+    assert len(shown) == 16
+    assert {e.label for e in shown[:8]} == {e.label for e in shown[8:]} == set(LABELS)
 
 
 def test_fixed_depends_on_the_seed_alone(splits):
     train = splits["train"]
-    assert retrieve.fixed(train, LABELS, 5, 0) == retrieve.fixed(list(train), LABELS, 5, 0)
-    assert retrieve.fixed(train, LABELS, 5, 0) != retrieve.fixed(train, LABELS, 5, 1)
-    assert retrieve.fixed(train, LABELS, 5, 0)[:4] == retrieve.fixed(train, LABELS, 3, 0)
+    assert shared(train, 5, 0) == shared(list(train), 5, 0)
+    assert shared(train, 5, 0) != shared(train, 5, 1)
+    assert shared(train, 5, 0)[:3] == shared(train, 3, 0)
+
+
+def test_a_demonstration_makes_room_for_the_next_of_its_label(splits):
+    train = splits["train"]
+    shown = shared(train, 8, 0)
+    for place, query in enumerate(shown):
+        own = retrieve.fixed(train, [query], LABELS, 8, 0)[query.id]
+        assert own[:place] + own[place + 1 :] == shown[:place] + shown[place + 1 :]
+        assert own[place].label == query.label
+        assert own[place] != query
 
 
 texts = st.lists(st.sampled_from(["a", "A!", "b", "b.", "c", "d", "e"]), min_size=6, max_size=20)
@@ -44,19 +55,19 @@ def test_enough_demonstrations_remain_without_the_query(texts, shots, seed):
     distinct = len({normalise(text) for text in texts})
     if shots >= distinct:
         with pytest.raises(ValueError, match=f"{shots} shots asked for, with {distinct} training examples"):
-            retrieve.fixed(train, "xyz", shots, seed)
+            retrieve.fixed(train, train, "xyz", shots, seed)
         return
-    ranking = retrieve.fixed(train, "xyz", shots, seed)
+    same = retrieve.fixed(train, train, "xyz", shots, seed)
     near = retrieve.neighbours(train, train, shots, "tfidf", "en")
     for query in train:
-        assert len(unlike(ranking, query, shots)) == shots
-        assert len(unlike(near[query.id], query, shots)) == len(near[query.id]) == shots
+        for shown in (same[query.id], near[query.id]):
+            assert len(unlike(shown, query)) == len(shown) == shots
 
 
 @pytest.mark.parametrize("shots", [0, -1, 150, 1000])
 def test_impossible_numbers_are_refused(splits, shots):
     with pytest.raises(ValueError, match=f"{shots} shots asked for, with 150 training examples"):
-        retrieve.fixed(splits["train"], LABELS, shots, 0)
+        retrieve.fixed(splits["train"], splits["test"], LABELS, shots, 0)
     with pytest.raises(ValueError, match="expected 1 to 149"):
         retrieve.neighbours(splits["train"], splits["test"], shots, "tfidf", "en")
 
@@ -81,7 +92,7 @@ def test_neighbours_of_train_never_contain_the_query(splits):
     train = [*splits["train"], Example("twin", splits["train"][0].text.upper() + "!", "refund")]
     for id, found in retrieve.neighbours(train, train, 5, "tfidf", "en").items():
         query = next(e for e in train if e.id == id)
-        assert unlike(found, query, 5) == list(found)
+        assert unlike(found, query) == list(found)
 
 
 def test_ties_go_by_the_order_in_train():
