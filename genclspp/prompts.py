@@ -6,10 +6,11 @@ A strategy fills a field of the draft that is its own and writes no text, so the
 matter. Only `render` writes text, and it never sees the gold label of the example.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 from genclspp.task import UNCERTAIN, Example, Task
 
@@ -259,12 +260,13 @@ def check_surfaces(surfaces: dict[str, str]) -> dict[str, str]:
 def parse(completion: str, surfaces: Mapping[str, str]) -> str | None:
     """The label that a completion names, or None.
 
-    The first line must be a surface: to the letter, or else but for case and closing punctuation where that is
-    still unambiguous. "no" is never read out of "no match".
+    The first line must be a surface: to the letter, or else but for case and closing punctuation, or else but for
+    accents and spaces beside punctuation, where that is still unambiguous. "no" is never read out of "no match".
     """
     line = _exact(completion).split("\n")[0]
-    for form in (_exact, _loose):
-        found = [label for label, surface in surfaces.items() if form(surface) == form(line)]
+    for form in (_exact, _loose, _uncased):
+        wanted = form(line)
+        found = [label for label, surface in surfaces.items() if wanted and form(surface) == wanted]
         if len(found) == 1:
             return found[0]
     return None
@@ -276,3 +278,12 @@ def _exact(text: str) -> str:
 
 def _loose(text: str) -> str:
     return _exact(text).casefold().rstrip(".。!！\"'”").lstrip("\"'“").strip()
+
+
+def _uncased(text: str) -> str:
+    """What BERT's tokenizer leaves of a text: no accents, and no spaces ("card _ arrival") but between words."""
+    letters = "".join(c for c in normalize("NFKD", _loose(text)) if category(c) != "Mn")
+    return re.sub(rf"(?<!{LETTER})\s+|\s+(?!{LETTER})", "", letters)
+
+
+LETTER = r"[^\W_\u3400-\u9fff]"  # of a word; Chinese characters are separated like punctuation
