@@ -1,0 +1,151 @@
+"""What holds for every strategy and every combination of them."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genclspp import facts, retrieve
+from genclspp.normalise import normalise
+from genclspp.prompts import Budget, Frame, build, parse, sketch
+from genclspp.strategies.definition import Definition
+from genclspp.strategies.icl import Icl
+from genclspp.strategies.numeric import Numeric
+from genclspp.strategies.uncertainty import Uncertainty
+from genclspp.task import UNCERTAIN, Example, Task
+from tests.generated import combinations, examples, quick, tasks, with_demonstrations
+
+ROOMY = Budget(len, 100_000)
+shuffles = st.one_of(st.none(), st.integers(0, 3))
+
+
+@quick
+@given(tasks(), shuffles)
+def test_the_order_of_strategies_does_not_matter(task, shuffle):
+    task = with_demonstrations(task)
+    query = task.splits["test"][:2]
+    seen = {}
+    for strategies in combinations(shuffle=shuffle):
+        built = build(query, task, strategies, Frame(), ROOMY)
+        assert seen.setdefault(frozenset(strategies), built) == built
+    assert len(seen) == 16
+    assert len({(prompts.items[0].text, prompts.items[0].answer) for prompts in seen.values()}) >= 4
+
+
+@quick
+@given(tasks(), shuffles, st.data())
+def test_a_prompt_does_not_depend_on_its_own_label(task, shuffle, data):
+    """Neither on that of the example itself, nor by way of the demonstrations that are chosen for it."""
+    query = data.draw(st.sampled_from(examples(task)))
+    flipped = replace(query, label=data.draw(st.sampled_from([x for x in task.labels if x != query.label])))
+    splits = {
+        split: tuple(flipped if e.id == query.id else e for e in members) for split, members in task.splits.items()
+    }
+    before, after = with_demonstrations(task), with_demonstrations(replace(task, splits=splits))
+    for strategies in combinations(shuffle=shuffle):
+        (first,) = build([query], before, strategies, Frame(), ROOMY).items
+        (second,) = build([flipped], after, strategies, Frame(), ROOMY).items
+        assert first.text == second.text
+
+
+@quick
+@given(tasks())
+def test_demonstrations_never_contain_the_query(task):
+    task = with_demonstrations(task)
+    near = retrieve.neighbours(task.splits["train"], examples(task), 3, "tfidf", task.language)
+    for known in (task, replace(task, neighbours=near)):
+        for query in examples(task):
+            shown = sketch(query, known, [Numeric(), Icl(3)]).demonstrations
+            assert len(shown) == 3
+            assert query.id not in {shot.id for shot in shown}
+            assert normalise(query.text) not in {normalise(shot.text) for shot in shown}
+            assert {shot.id for shot in shown} <= {e.id for e in task.splits["train"]}
+
+
+@quick
+@given(tasks(), shuffles)
+def test_every_surface_reads_back(task, shuffle):
+    task = with_demonstrations(task)
+    for strategies in combinations(shuffle=shuffle):
+        prompts = build(task.splits["test"][:1], task, strategies, Frame(), ROOMY)
+        offered = [*task.labels, UNCERTAIN] if Uncertainty(surface="uncertain?") in strategies else [*task.labels]
+        assert list(prompts.surfaces) == offered
+        for label, written in zip(prompts.surfaces, prompts.completions(), strict=True):
+            assert parse(written, prompts.surfaces) == label
+            assert parse(f"{written}\nText: more", prompts.surfaces) == label
+        for item, example in zip(prompts.items, task.splits["test"], strict=False):
+            assert parse(item.answer, prompts.surfaces) == example.label
+
+
+def test_the_first_demonstrations_are_of_different_labels_without_the_query_too():
+    train = tuple(Example(f"train-{n}", f"text {n}", "abcd"[n % 4]) for n in range(40))
+    task = Task("t", tuple("abcd"), "Classify.", {"train": train, "test": ()}, {label: label for label in "abcd"})
+    found = facts.establish(task, ("train",), [Icl(4)], None, None).neighbours
+    for example in train:
+        assert {shot.label for shot in found[example.id]} == set("abcd")
+    assert len(set(found.values())) == 5  # the same for all but those that are shown
+
+
+def test_every_combination_is_tried():
+    assert len(set(combinations())) == 1 + 4 + 12 + 24 + 24
+
+
+@quick
+@given(tasks(), st.integers(0, 9))
+def test_shuffled_numbers_are_the_same_numbers(task, seed):
+    draft = sketch(task.splits["test"][0], task, [])
+    ordered, shuffled = (Numeric(start=0, shuffle=s)(draft, None, task).surfaces for s in (None, seed))
+    assert list(ordered) == list(shuffled) == list(task.labels)
+    assert list(ordered.values()) == [str(n) for n in range(len(task.labels))]
+    assert sorted(shuffled.values()) == sorted(ordered.values())
+    assert shuffled == Numeric(start=0, shuffle=seed)(draft, None, task).surfaces
+
+
+def test_shuffles_differ():
+    labels = tuple("abcdefgh")
+    task = Task("t", labels, "Classify.", {}, {label: label for label in labels})
+    draft = sketch(Example("q", "text", "a"), task, [])
+    assert len({tuple(Numeric(shuffle=seed)(draft, None, task).surfaces.values()) for seed in range(5)}) == 5
+
+
+@quick
+@given(tasks())
+def test_only_the_marked_answer_uncertain_and_only_where_it_is_offered(task):
+    task = with_demonstrations(task)
+    for strategies in combinations():
+        offers = Uncertainty(surface="uncertain?") in strategies
+        for item, example in zip(
+            build(task.splits["train"], task, strategies, Frame(), ROOMY).items, task.splits["train"], strict=True
+        ):
+            assert (item.answer == "uncertain?") == (offers and example.id in task.uncertain)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Icl(0), "icl.shots must be at least 1, found 0"),
+        (lambda: Uncertainty(fraction=0.0), "uncertainty.fraction must lie between 0 and 1, found 0.0"),
+        (lambda: Uncertainty(fraction=1.0), "uncertainty.fraction must lie between 0 and 1, found 1.0"),
+        (lambda: Uncertainty(folds=1), "uncertainty.folds must be at least 2, found 1"),
+        (lambda: Uncertainty(scorers=()), r"must name 'tfidf' or 'model', found \[\]"),
+        (lambda: Uncertainty(scorers=["tfdif"]), r"must name 'tfidf' or 'model', found \['tfdif'\]"),
+    ],
+)
+def test_impossible_settings_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_tasks_that_cannot_serve_are_refused():
+    train = (Example("train-0", "a", "x"), Example("train-1", "b", "uncertain"))
+    names = {"x": "x", "uncertain": "uncertain"}
+    task = Task("t", tuple(names), "Classify.", {"train": train}, names, definitions={"x": "What is x.", "y": " "})
+    with pytest.raises(ValueError, match="'t' has 1 besides the query"):
+        Icl(2).check(task)
+    with pytest.raises(ValueError, match=r"defines 1 of 2 labels \(missing: 'uncertain'\)"):
+        Definition().check(task)
+    with pytest.raises(ValueError, match=r"label 'uncertain' of its own.*strategy.uncertainty.surface"):
+        Uncertainty().check(task)
+    Icl(1).check(task)
+    Numeric().check(task)
