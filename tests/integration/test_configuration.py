@@ -1,0 +1,102 @@
+"""Every choice composes into a checked cell; nothing is loaded for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose as compose_config
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from genclspp import compose
+from genclspp.settings import Cell
+
+CONF = Path(compose.CONF)
+PLACES = {"local": "path=somewhere", "hub": "path=some/where"}
+
+
+def choices(group: str) -> list[str]:
+    found = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    assert found, group
+    return found
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    compose.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(compose.CONF, version_base="1.3"):
+        yield
+
+
+def composed(*words: str) -> DictConfig:
+    return compose_config("config", list(words), return_hydra_config=True)
+
+
+def cell(*words: str) -> Cell:
+    return compose.cell(composed(*words))
+
+
+@pytest.mark.parametrize("choice", choices("model"))
+def test_every_model_composes(choice: str):
+    more = [f"model.{PLACES[choice]}"] if choice in PLACES else []
+    made = cell(f"model={choice}", *more)
+    assert made.choices["model"] == choice
+    assert made.model.path or made.model.config
+
+
+@pytest.mark.parametrize("choice", choices("dataset"))
+def test_every_dataset_composes(choice: str):
+    more = [f"dataset.{PLACES[choice]}"] if choice in PLACES else []
+    assert cell(f"dataset={choice}", *more).choices["dataset"] == choice
+
+
+@pytest.mark.parametrize("choice", choices("strategy"))
+@pytest.mark.parametrize("side", ["strategy", "strategy@train", "strategy@infer"])
+def test_every_strategy_composes_at_every_place(side: str, choice: str):
+    made = cell(f"{side}={choice}")
+    chosen = {"train": made.choices["train"], "infer": made.choices["infer"]}
+    if side == "strategy":
+        assert set(chosen.values()) == {choice}
+        assert made.train == made.infer
+    else:
+        mine = side.removeprefix("strategy@")
+        assert chosen == {"train": "zero_shot", "infer": "zero_shot"} | {mine: choice}
+    strategies = made.infer if side == "strategy@infer" else made.train
+    assert bool(strategies) == (choice != "zero_shot")
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [(g, c) for g in ("decode", "sft", "rl", "reward", "tracking") for c in choices(g)],
+)
+def test_every_other_choice_composes(group: str, choice: str):
+    made = cell(f"{group}={choice}")
+    assert made.choices.get(group, choice) == choice
+
+
+@pytest.mark.parametrize("choice", choices("experiment"))
+def test_every_experiment_expands_into_different_valid_cells(choice: str):
+    config = composed(f"experiment={choice}")
+    cells = [compose.cell(one) for one in compose._expand(config)]
+    assert len(cells) > 1
+    assert len({tuple(one.choices.items()) for one in cells}) == len(cells)
+    assert {one.sweep for one in cells} == {choice}
+    assert str(config.hydra.mode).endswith("MULTIRUN")
+
+
+def test_the_pairings_are_the_three_by_three_matrix():
+    cells = [compose.cell(one) for one in compose._expand(composed("experiment=pairings"))]
+    names = ("zero_shot", "icl", "numeric")
+    assert [(one.choices["train"], one.choices["infer"]) for one in cells] == [
+        (train, infer) for train in names for infer in names
+    ]
+
+
+def test_library_arguments_keep_the_librarys_names():
+    made = cell("sft=lora", "sft.args.weight_decay=0.5", "+sft.lora.bias=none", "rl=grpo", "rl.args.beta=0.5")
+    assert made.sft.args["weight_decay"] == 0.5
+    assert made.sft.lora is not None
+    assert made.sft.lora["bias"] == "none"
+    assert made.rl.args["beta"] == 0.5
