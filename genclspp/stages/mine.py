@@ -24,7 +24,7 @@ def mine(
     scorers:  "tfidf" (a linear model, out of fold) and "model" (its `readings` of the examples, zero-shot)
     readings: what the stage score left for the prompts of `examples`, in order; None without "model"
 
-    A scorer's confidence is the probability of its best label. Each scorer counts by its ranking, so that one
+    A scorer's confidence is how far its best label is ahead of the second. Each counts by its ranking, so that one
     that is always sure of itself weighs no more than another; ranks are averaged, ties go by position.
     """
     confidences = {name: _confidence(name, examples, folds, language, readings) for name in scorers}
@@ -40,9 +40,10 @@ def _confidence(
     scorer: str, examples: Sequence[Example], folds: int, language: str, readings: Artifact | None
 ) -> list[float]:
     if scorer == "tfidf":
-        return linear.out_of_fold_confidence(examples, folds, language)
+        return linear.out_of_fold_margins(examples, folds, language)
     assert readings is not None
-    return [max(softmax(row["logprobs"])) for row in score.read(readings.path)]
+    ranked = (sorted(softmax(row["logprobs"])) for row in score.read(readings.path))
+    return [best - second for *_, second, best in ranked]
 
 
 def _ranks(values: Sequence[float]) -> list[int]:
