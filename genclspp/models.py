@@ -257,8 +257,9 @@ def _check(folder: Path, settings: ModelSettings) -> Path:
 
 @cache
 def _files(folder: Path) -> str:
-    lines = [f"{path.name} {_digest(path)}" for pattern in READ for path in sorted(folder.glob(pattern))]
-    return "\n".join(lines)
+    # A manifest of the store's tells when and from which commit a random model was made.
+    found = [path for pattern in READ for path in sorted(folder.glob(pattern)) if path.name != "manifest.json"]
+    return "\n".join(f"{path.name} {_digest(path)}" for path in found)
 
 
 def _digest(path: Path) -> str:
