@@ -129,7 +129,11 @@ def render(
         examples = [replace(example, text="") for example in examples]
     draft = prompts.sketch(examples[0], task, strategies)
     completions = [models.frame(base).joint + surface for surface in prompts.answers(draft).values()]
-    return prompts.build(examples, task, strategies, models.frame(base), models.budget(base, completions))
+    built = prompts.build(examples, task, strategies, models.frame(base), models.budget(base, completions))
+    cut = sum(item.truncated for item in built.items)
+    if cut:
+        runner.terminal.say(f"  {cut} of {len(built.items)} prompts ({'+'.join(splits)}) truncated to fit the model")
+    return built
 
 
 def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[str, Any]:
