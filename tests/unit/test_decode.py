@@ -1,0 +1,81 @@
+"""From what the model says of a prompt to a label and scores."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genclspp.decode import Constrained, Greedy, Perplexity, Reading
+from genclspp.task import UNCERTAIN
+
+SURFACES = {"no": "no", "none": "no match", UNCERTAIN: "uncertain"}
+# The long answer is less likely as a whole, and more likely per token.
+READING = Reading(
+    logprobs=[-2.0, -3.0, -4.0],
+    lengths=[2, 4, 2],
+    constrained=0,
+    completion=" No match.",
+    prior=[-0.5, -3.5, -3.0],
+)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "label", "scores"),
+    [
+        (Greedy(), "none", [-2.0, -3.0, -4.0]),
+        (Constrained(), "no", [-2.0, -3.0, -4.0]),
+        (Perplexity(), "none", [-1.0, -0.75, -2.0]),
+        (Perplexity("sum"), "no", [-2.0, -3.0, -4.0]),
+        (Perplexity("pmi"), "none", [-1.5, 0.5, -1.0]),
+    ],
+)
+def test_decoders_choose_like_this(decoder, label, scores):
+    assert decoder.choose(READING, SURFACES) == label
+    assert decoder.scores(READING) == scores
+
+
+@pytest.mark.parametrize(
+    ("decoder", "completes", "blanks"),
+    [
+        (Greedy(), True, False),
+        (Constrained(), False, False),
+        (Perplexity(), False, False),
+        (Perplexity("sum"), False, False),
+        (Perplexity("pmi"), False, True),
+    ],
+)
+def test_decoders_say_what_they_need(decoder, completes, blanks):
+    assert (decoder.completes, decoder.blanks) == (completes, blanks)
+
+
+@pytest.mark.parametrize(
+    ("written", "label"), [("", None), (" maybe", None), ("uncertain", UNCERTAIN), ("no", "no")]
+)
+def test_greedy_may_fail_to_answer(written, label):
+    assert Greedy().choose(Reading([-1, -2, -3], [2, 3, 2], 0, written), SURFACES) == label
+
+
+def test_an_unknown_normalisation_is_refused():
+    with pytest.raises(ValueError, match=r"decode\.normalise must be 'mean', 'sum' or 'pmi', found 'median'"):
+        Perplexity("median")  # type: ignore[arg-type]
+
+
+answers = st.lists(st.tuples(st.floats(-50, 0), st.integers(1, 9)), min_size=2, max_size=5)
+
+
+@given(answers)
+def test_the_best_score_has_the_lowest_perplexity(rows):
+    reading = Reading([total for total, _ in rows], [length for _, length in rows], 0)
+    perplexities = [math.exp(-total / length) for total, length in rows]
+    chosen = Perplexity().choose(reading, {str(k): str(k) for k in range(len(rows))})
+    assert perplexities[int(chosen)] == pytest.approx(min(perplexities))
+
+
+@given(answers, st.floats(-5, 5))
+def test_pmi_does_not_care_how_likely_an_answer_is_anyway(rows, shift):
+    logprobs, lengths = [total for total, _ in rows], [length for _, length in rows]
+    before = Perplexity("pmi").scores(Reading(logprobs, lengths, 0, prior=[0.0] * len(rows)))
+    shifted = [value + shift for value in logprobs]
+    after = Perplexity("pmi").scores(Reading(shifted, lengths, 0, prior=[shift] * len(rows)))
+    assert after == pytest.approx(before, abs=1e-9)
