@@ -1,0 +1,189 @@
+"""What a person types, and what it must mean: the configuration table of the design, through the command line."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.cli import TINY, TINY_RL, Warm, artifacts, records, run, timeless
+from tests.wandb_files import Run, read_runs
+
+MATRIX = ("-m", "strategy@train=zero_shot,icl,numeric", "strategy@infer=zero_shot,icl,numeric")
+NAMES = ("zero_shot", "icl", "numeric")
+PAIRS = {(train, infer) for train in NAMES for infer in NAMES}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all tests of this file: what one has trained, another reuses."""
+    return tmp_path_factory.mktemp("outputs")
+
+
+def sides(outputs: Path, name: str) -> set[tuple[str, str]]:
+    """(train, infer) of every record of a sweep."""
+    found = [(record["train"], record["infer"]) for record in records(outputs, name)]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("-m", "strategy=icl,numeric", "decode=ppl"), {("icl", "icl"), ("numeric", "numeric")}),
+        (("strategy=icl",), {("icl", "icl")}),
+        (("strategy=icl", "strategy@infer=zero_shot"), {("icl", "zero_shot")}),
+        (("strategy=[icl,numeric]",), {("icl+numeric", "icl+numeric")}),
+        (
+            ("strategy@train=[icl_similar,definition]", "strategy@infer=numeric"),
+            {("icl_similar+definition", "numeric")},
+        ),
+        (("strategy@train=numeric",), {("numeric", "zero_shot")}),
+        (
+            ("-m", "strategy=[icl,numeric],zero_shot"),
+            {("icl+numeric", "icl+numeric"), ("zero_shot", "zero_shot")},
+        ),
+        (
+            ("-m", "strategy@train=[icl,numeric],icl_definition", "strategy@infer=icl"),
+            {("icl+numeric", "icl"), ("icl_definition", "icl")},
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_choices_mean_what_the_table_says(warm: Warm, outputs: Path, words, expected, request):
+    name = re.sub(r"\W+", "_", request.node.callspec.id)
+    warm.run(*TINY, *words, f"name={name}", outputs=outputs).require()
+    assert sides(outputs, name) == expected
+
+
+def test_the_first_sweep_of_everyone_writes_its_table(warm: Warm, outputs: Path):
+    done = warm.run("-m", *TINY, "strategy=icl,numeric", "decode=ppl", "name=table", outputs=outputs).require()
+    assert {record["decode"] for record in records(outputs, "table")} == {"ppl"}
+    assert "2 cells, all checked" in done.out
+    assert f"records: {outputs / 'results' / 'table'}" in done.out
+    assert done.err == ""
+
+
+def test_a_knob_turns_both_sides_or_one(warm: Warm, outputs: Path):
+    def tokens(*words: str) -> tuple[int, int]:
+        """What SFT and scoring have read."""
+        name = f"knob{len(list((outputs / 'results').glob('knob*')))}"
+        warm.run(*TINY, *words, f"name={name}", outputs=outputs).require()
+        (record,) = records(outputs, name)
+        return record["tokens/sft"], record["tokens/score"]
+
+    none, three = tokens("strategy=zero_shot"), tokens("strategy=icl")
+    five = tokens("strategy=icl", "strategy.icl.shots=5")
+    assert none[0] < three[0] < five[0]
+    assert none[1] < three[1] < five[1]
+    assert tokens("strategy@train=icl", "train.icl.shots=5") == (five[0], none[1])
+    assert tokens("strategy=icl", "strategy@infer=icl", "infer.icl.shots=5") == (three[0], five[1])
+
+
+def test_a_knob_can_be_swept(warm: Warm, outputs: Path):
+    warm.run("-m", *TINY, "strategy=icl", "strategy.icl.shots=1,3", "name=shots", outputs=outputs).require()
+    found = records(outputs, "shots")
+    assert len({record["artifact/sft"] for record in found}) == 2
+    assert any("strategy.icl.shots=1" in record["overrides"] for record in found)
+
+
+def test_a_matrix_trains_once_per_training_strategy(warm: Warm, tmp_path: Path):
+    first = warm.run(*TINY, *MATRIX, outputs=tmp_path).require()
+    assert sides(tmp_path, "dev") == PAIRS
+    assert first.computed()["sft"] == len(artifacts(tmp_path, "sft")) == 3
+    assert first.reused()["sft"] == 6
+    before = [timeless(record) for record in records(tmp_path)]
+
+    again = warm.run(*TINY, *MATRIX, outputs=tmp_path).require()
+    assert again.computed() == Counter()
+    assert [timeless(record) for record in records(tmp_path)] == before
+
+    both = warm.run(*TINY, *MATRIX, "decode=greedy,ppl", outputs=tmp_path).require()
+    assert both.computed()["sft"] == both.computed()["rl"] == both.computed()["score"] == 0
+    assert len(records(tmp_path)) == 18
+    assert len(artifacts(tmp_path, "sft")) == 3
+
+    table = warm.run(*TINY, "experiment=pairings", outputs=tmp_path).require()
+    assert table.computed() == Counter()
+    assert sides(tmp_path, "pairings") == PAIRS
+    assert {record["decode"] for record in records(tmp_path, "pairings")} == {"ppl"}
+
+    words = ("experiment=pairings", "hydra.mode=RUN", "strategy@infer=icl", "name=one")
+    warm.run(*TINY, *words, outputs=tmp_path).require()
+    assert sides(tmp_path, "one") == {("zero_shot", "icl")}
+
+
+def test_a_seed_makes_the_record_and_the_curves(tmp_path: Path):
+    words = (*TINY, *TINY_RL, "sft.args.max_steps=3", "sft.args.learning_rate=0.01", "decode=ppl")
+
+    def carry_out(outputs: Path, seed: int) -> tuple[dict, list[dict]]:
+        """The record, and the curves of RL, which samples."""
+        run(*words, f"seed={seed}", outputs=outputs).require()
+        (record,), (rl,) = records(outputs), artifacts(outputs, "rl")
+        rows = [json.loads(line) for line in (rl / "training.jsonl").read_text().splitlines()]
+        return timeless(record), [{name: row[name] for name in row if not is_time(name)} for row in rows]
+
+    def is_time(name: str) -> bool:
+        return name.endswith(("time", "runtime", "per_second"))
+
+    first = carry_out(tmp_path / "one", 1)
+    assert carry_out(tmp_path / "two", 1) == first
+    record, curves = carry_out(tmp_path / "three", 2)
+    assert record["nll"] != first[0]["nll"]
+    assert curves != first[1]
+
+
+@pytest.fixture(scope="module")
+def tracked(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Run], list[dict]]:
+    """The runs and the records of a sweep with SFT and RL."""
+    outputs = tmp_path_factory.mktemp("tracked")
+    words = [word for word in TINY if word not in ("tracking=none", "sft.args.max_steps=1")]
+    more = ("sft.args.max_steps=3", "sft.args.logging_steps=1", "strategy=icl,numeric", "name=mirror")
+    warm.run("-m", *words, *TINY_RL, *more, outputs=outputs).require()
+    return read_runs(outputs / "wandb"), records(outputs, "mirror")
+
+
+def test_every_stage_has_one_finished_run_in_the_group_of_the_sweep(tracked):
+    runs, _ = tracked
+    assert {one.group for one in runs} == {"mirror"}
+    assert all(one.exit_code == 0 for one in runs)
+    assert len({one.id for one in runs}) == len(runs)
+    jobs = Counter(one.job_type for one in runs)
+    assert jobs["sft"] == jobs["rl"] == jobs["predict"] == jobs["result"] == 2
+
+
+def test_runs_carry_the_flat_configuration_and_the_choices(tracked):
+    runs, _ = tracked
+    for one in runs:
+        assert one.config["dataset.train_size"] == 24
+        assert one.config["sft.args.max_steps"] == 3
+        assert one.config["model"] == "tiny"
+        assert f"train:{one.config['train']}" in one.tags
+    assert {one.config["train"] for one in runs if one.job_type == "sft"} == {"icl", "numeric"}
+
+
+def test_training_runs_hold_curves(tracked):
+    runs, _ = tracked
+    for one in runs:
+        losses = [row["loss"] for row in one.history if "loss" in row]
+        rewards = [row["reward"] for row in one.history if "reward" in row]
+        if one.job_type == "sft":
+            assert len(losses) == 3
+            assert all(loss > 0 for loss in losses)
+        if one.job_type == "rl":
+            assert rewards
+            assert all(0 <= reward <= 1 for reward in rewards)
+        if one.job_type in ("sft", "rl"):
+            assert any("learning_rate" in row for row in one.history)
+
+
+def test_result_runs_hold_the_metrics_of_the_records(tracked):
+    runs, written = tracked
+    results = {one.config["train"]: one for one in runs if one.job_type == "result"}
+    assert len(written) == 2
+    for record in written:
+        summary = results[record["train"]].summary
+        for metric in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "invalid_rate", "nll", "ece"):
+            assert summary[metric] == pytest.approx(record[metric]), metric
+        assert list(results[record["train"]].folder.rglob("files/media/table/predictions*.json"))
