@@ -21,7 +21,9 @@ def out_of_fold_margins(examples: Sequence[Example], folds: int, language: str, 
     rarest, count = min(Counter(labels).items(), key=lambda pair: (pair[1], pair[0]))
     if count < 2:
         raise ValueError(f"out-of-fold scoring needs two examples of each label; {rarest!r} has {count}")
-    words = TfidfVectorizer(analyzer="char" if language == "zh" else "word", ngram_range=(1, 2), sublinear_tf=True)
+    # The default pattern drops words of one letter, and "I want" is not "want".
+    units = {"analyzer": "char"} if language == "zh" else {"token_pattern": r"\w+"}
+    words = TfidfVectorizer(**units, ngram_range=(1, 2), sublinear_tf=True)
     model = make_pipeline(words, LinearSVC(C=2.0, random_state=seed))
     parts = StratifiedKFold(min(folds, count), shuffle=True, random_state=seed)
     texts = [example.text for example in examples]
