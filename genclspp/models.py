@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genclspp.prompts import Budget, Frame
+from genclspp.prompts import Budget, Frame, parse
 from genclspp.settings import ModelSettings
 from genclspp.store import Artifact, Store, digest
 
@@ -87,7 +87,7 @@ def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
 def frame(policy: Policy) -> Frame:
     """What stands around every prompt: the chat template where there is one, else the start token."""
     tokens = tokenizer(policy)
-    reserved = tuple(sorted(map(str, tokens.all_special_tokens), key=len, reverse=True))
+    reserved = _special(tokens)
     if not (policy.settings.chat and tokens.chat_template):
         return Frame(before=str(tokens.bos_token or ""), reserved=reserved)
     turn = [{"role": "user", "content": SENTINEL}]
@@ -96,6 +96,25 @@ def frame(policy: Policy) -> Frame:
     )
     before, _, after = str(text).partition(SENTINEL)
     return Frame(before, after, joint="", reserved=reserved)
+
+
+def _special(tokens: "PreTrainedTokenizerBase") -> tuple[str, ...]:
+    """All special tokens, longest first; those without a name (bos, eos, …) too, such as Llama's headers."""
+    added = {token.content for token in tokens.added_tokens_decoder.values() if token.special}
+    return tuple(sorted(added.union(map(str, tokens.all_special_tokens)), key=lambda token: (-len(token), token)))
+
+
+def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> None:
+    """Raise ValueError where the tokenizer cannot write a label so that it reads back: unknown characters."""
+    tokens = tokenizer(policy)
+    for label, surface in surfaces.items():
+        ids = tokens.encode(joint + surface, add_special_tokens=False)
+        written = tokens.decode(ids, skip_special_tokens=True).strip()
+        if parse(written, surfaces) != label:
+            raise ValueError(
+                f"the tokenizer in {policy.folder} cannot write the answer {surface!r}: it reads back as "
+                f"{written!r}; take other dataset.names, strategy=numeric or another model"
+            )
 
 
 def budget(policy: Policy, completions: Sequence[str]) -> Budget:
