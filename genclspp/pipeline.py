@@ -30,8 +30,10 @@ def check(cell: Cell) -> None:
         side = _without_facts(task)
         first = side.splits["train"][0]
         draft = prompts.sketch(first, side, strategies)
-        room = models.budget(policy, [" " + surface for surface in prompts.answers(draft).values()])
-        prompts.check_room(draft, side, models.frame(policy), room)
+        surfaces, frame = prompts.check_surfaces(prompts.answers(draft)), models.frame(policy)
+        models.check_answers(policy, surfaces, frame.joint)
+        room = models.budget(policy, [frame.joint + surface for surface in surfaces.values()])
+        prompts.check_room(draft, side, frame, room)
     if not record_path(cell).exists():  # a cell that has run once passed these, and importing TRL takes seconds
         _check_training(cell, outputs)
 
@@ -132,7 +134,9 @@ def render(
     built = prompts.build(examples, task, strategies, models.frame(base), models.budget(base, completions))
     cut = sum(item.truncated for item in built.items)
     if cut:
-        runner.terminal.say(f"  {cut} of {len(built.items)} prompts ({'+'.join(splits)}) truncated to fit the model")
+        runner.terminal.say(
+            f"  {cut} of {len(built.items)} prompts ({'+'.join(splits)}) truncated to fit the model"
+        )
     return built
 
 
