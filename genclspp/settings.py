@@ -91,14 +91,25 @@ class SftSettings:
 
 @dataclass(frozen=True)
 class RlSettings:
-    """Reinforcement learning. `args` go to `trl.GRPOConfig`, as they are.
+    """Reinforcement learning.
 
+    learner:  "grpo" samples groups of completions (TRL); "expected" climbs the exact expected reward
+    args:     go to `trl.GRPOConfig`, or to `transformers.TrainingArguments` for "expected", as they are
     examples: how many training examples to learn from (seeded draw); null takes all
+
+    Of "expected" alone (GRPO has its own in `args`):
+
+    beta:      weight of the divergence from the starting policy
+    entropy:   weight of the entropy of the answers
+    normalise: divide by the spread of each prompt's reward, as GRPO does
     """
 
-    learner: Literal["none", "grpo"] = "none"
+    learner: Literal["none", "grpo", "expected"] = "none"
     args: Mapping[str, Any] = field(default_factory=dict)
     examples: int | None = None
+    beta: float = 0.0
+    entropy: float = 0.0
+    normalise: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Reinforcement learning with rule-based rewards, from the SFT policy or from the base model."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -9,10 +10,13 @@ from random import Random
 from typing import Any
 
 from datasets import Dataset
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
+from transformers import TrainingArguments
 from trl import GRPOConfig
+from trl.trainer.utils import disable_dropout_in_model
 
-from genclspp import models
+from genclspp import models, scoring
+from genclspp.expected import ExpectedTrainer
 from genclspp.groups import TreeGRPOTrainer
 from genclspp.models import Policy
 from genclspp.prompts import Prompts
@@ -25,8 +29,8 @@ from genclspp.watch import Watch
 
 
 def check(settings: RlSettings, rewards: Sequence[Reward], out: Path) -> None:
-    """Raise ValueError where TRL refuses the settings."""
-    training.arguments(GRPOConfig, settings.args, "rl.args", 0, out)
+    """Raise ValueError where the library refuses the settings."""
+    training.arguments(ARGUMENTS[settings.learner], settings.args, "rl.args", 0, out)
 
 
 def fit(
@@ -39,47 +43,102 @@ def fit(
     watch: Watch,
     out: Path,
 ) -> None:
-    """Raise the expected reward on `prompts` with GRPO; leave the policy and its curves in `out`.
+    """Raise the expected reward on `prompts`; leave the policy and its curves in `out`.
 
     A policy that is an adapter goes on as that adapter; a base model gets a new one where `lora` is given.
     """
+    if settings.examples is not None and settings.examples < len(prompts.items):
+        prompts = replace(prompts, items=tuple(Random(seed).sample(prompts.items, settings.examples)))
+    model = models.load(policy, train=True)
+    if lora is not None and not isinstance(model, PeftModel):
+        model = get_peft_model(model, adapter(lora))
+    learners: dict[str, Callable[..., Any]] = {"grpo": grpo, "expected": expected}
+    trainer = learners[settings.learner](model, policy, prompts, rewards, settings, seed, out)
+    trainer.add_callback(training.Listener(watch))
+    summary = training.train(trainer, out)
+    models.save(trainer.model, policy, out)
+    write_json(out / "summary.json", {**summary, "tokens": trainer.state.num_input_tokens_seen})
+    training.forget_checkpoints(out)
+    shutil.rmtree(out / "start", ignore_errors=True)
+
+
+def grpo(
+    model: Any,
+    policy: Policy,
+    prompts: Prompts,
+    rewards: Sequence[Reward],
+    settings: RlSettings,
+    seed: int,
+    out: Path,
+) -> TreeGRPOTrainer:
+    """TRL's GRPO: groups of sampled completions."""
     given = {"max_completion_length": longest_answer(policy, prompts) + 4, **settings.args}
     given["reward_weights"] = [reward.weight for reward in rewards]
-    args = training.arguments(GRPOConfig, given, "rl.args", seed, out)
-    model = models.load(policy, train=True)
-    adapted = isinstance(model, PeftModel)
-    if not adapted:
+    if not isinstance(model, PeftModel):
         # TRL loads the reference model from the policy's own folder, so the start must lie in one.
         model.save_pretrained(out / "start")
         model.name_or_path = model.config._name_or_path = str(out / "start")
     trainer = TreeGRPOTrainer(
         model=model,
-        args=args,
+        args=training.arguments(GRPOConfig, given, "rl.args", seed, out),
         reward_funcs=[function(reward) for reward in rewards],
-        train_dataset=Dataset.from_list(rows(prompts, settings.examples, seed)),
+        train_dataset=Dataset.from_list(rows(prompts)),
         processing_class=models.tokenizer(policy),
-        peft_config=adapter(lora) if lora is not None and not adapted else None,
-        callbacks=[training.Listener(watch)],
     )
     if trainer.ref_model is not None:
         models.straighten_head(trainer.ref_model)
-    summary = training.train(trainer, out)
-    models.save(trainer.model, policy, out)
-    tokens = trainer.state.num_input_tokens_seen
-    write_json(out / "summary.json", {**summary, "tokens": tokens})
-    training.forget_checkpoints(out)
-    shutil.rmtree(out / "start", ignore_errors=True)
+    return trainer
 
 
-def rows(prompts: Prompts, examples: int | None, seed: int) -> list[dict[str, Any]]:
+def expected(
+    model: Any,
+    policy: Policy,
+    prompts: Prompts,
+    rewards: Sequence[Reward],
+    settings: RlSettings,
+    seed: int,
+    out: Path,
+) -> ExpectedTrainer:
+    """The exact expected reward over all answers."""
+    disable_dropout_in_model(model)
+    tokens, texts = models.tokenizer(policy), [item.text for item in prompts.items]
+    start = scoring.label_logprobs(model, tokens, texts, prompts.completions())
+    columns = {"prompt": texts, "rewards": table(prompts, rewards), "start": start.tolist()}
+    return ExpectedTrainer(
+        model,
+        training.arguments(TrainingArguments, settings.args, "rl.args", seed, out),
+        answers=prompts.completions(),
+        beta=settings.beta,
+        entropy=settings.entropy,
+        normalise=settings.normalise,
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=tokens,
+    )
+
+
+ARGUMENTS = {"grpo": GRPOConfig, "expected": TrainingArguments}
+
+
+def table(prompts: Prompts, rewards: Sequence[Reward]) -> list[list[float]]:
+    """The weighted reward of each answer to each prompt, and of anything else in a last column."""
+    written = [*prompts.surfaces.values(), ""]
+    asked = [row for row in rows(prompts) for _ in written]
+    columns = {name: [row[name] for row in asked] for name in asked[0] if name != "prompt"}
+    completions = written * len(prompts.items)
+    sums = [0.0] * len(asked)
+    for reward in rewards:
+        given = function(reward)(completions=completions, **columns)
+        sums = [total + reward.weight * value for total, value in zip(sums, given, strict=True)]
+    return [sums[k : k + len(written)] for k in range(0, len(sums), len(written))]
+
+
+def rows(prompts: Prompts) -> list[dict[str, Any]]:
     """One row per prompt, with the columns that rewards read."""
-    items = list(prompts.items)
-    if examples is not None and examples < len(items):
-        items = Random(seed).sample(items, examples)
     surfaces = list(prompts.surfaces.values())
     sign = prompts.surfaces.get(UNCERTAIN)
     return [
-        {"prompt": item.text, "answer": item.answer, "surfaces": surfaces, "uncertain": sign} for item in items
+        {"prompt": item.text, "answer": item.answer, "surfaces": surfaces, "uncertain": sign}
+        for item in prompts.items
     ]
 
 

@@ -1,0 +1,149 @@
+"""The expected reward, exactly: reinforcement learning without samples.
+
+What may be answered can be enumerated, so one token tree gives the policy's probability of every answer, and of
+writing anything else. With rewards r that makes, for one prompt,
+
+    J = Σ p(answer) r(answer) + p(else) r(else)        p(else) = 1 - Σ p(answer)
+
+whose gradient needs no sampling: it is what REINFORCE, RLOO and GRPO estimate. docs/expected.md derives it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Trainer
+
+from genclspp.reading import walk, width
+from genclspp.scoring import plant, tokenise
+from genclspp.trees import children
+
+SMALLEST = 1e-12  # of the probability of anything else, whose logarithm is taken
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of the objective, one entry per prompt; (prompts,) each.
+
+    reward:  expected reward
+    spread:  standard deviation of the reward
+    kl:      divergence from the start, over the answers and the one outcome "anything else"
+    entropy: of the same distribution
+    invalid: probability of anything else
+    """
+
+    reward: Tensor
+    spread: Tensor
+    kl: Tensor
+    entropy: Tensor
+    invalid: Tensor
+
+
+def outcomes(logprobs: Tensor) -> Tensor:
+    """Log-probabilities of the answers, (prompts, answers), with that of anything else as a last column."""
+    rest = (1 - logprobs.exp().sum(1, keepdim=True)).clamp(min=SMALLEST)
+    return torch.cat([logprobs, rest.log()], 1)
+
+
+def terms(logprobs: Tensor, rewards: Tensor, start: Tensor) -> Terms:
+    """The parts of the objective, exactly.
+
+    logprobs: (prompts, answers) of the policy
+    rewards:  (prompts, answers + 1), of anything else last
+    start:    (prompts, answers) log-probabilities of the starting policy
+    """
+    logs, logs_start = outcomes(logprobs), outcomes(start)
+    chances = logs.exp()
+    reward = (chances * rewards).sum(1)
+    variance = (chances * (rewards - reward[:, None]) ** 2).sum(1)
+    return Terms(
+        reward=reward,
+        spread=variance.clamp(min=0).sqrt().detach(),
+        kl=(chances * (logs - logs_start)).sum(1),
+        entropy=-(chances * logs).sum(1),
+        invalid=chances[:, -1].detach(),
+    )
+
+
+def objective(parts: Terms, beta: float, entropy: float, normalise: bool) -> Tensor:
+    """What to maximise, averaged over prompts.
+
+    normalise: divide each prompt's reward by its spread, as GRPO does with its groups; that is GRPO's objective
+               for a group without end (the mean that it subtracts has no gradient)
+    """
+    reward = parts.reward / (parts.spread + 1e-4) if normalise else parts.reward
+    return (reward + entropy * parts.entropy - beta * parts.kl).mean()
+
+
+def answer_logprobs(
+    model: Any, tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], call: Any = None
+) -> Tensor:
+    """Log-probability of each answer, end token included, with gradient: (prompts, answers).
+
+    call: stands for `model` where a trainer has wrapped it
+    """
+    tree, _, paths = plant(tokenise(tokenizer, list(prompts), list(answers)), tokenizer.eos_token_id)
+    scored = {node for row in paths for nodes in row for node in nodes}
+    wanted = [any(child in scored for child in children(tree, node)) for node in range(len(tree.tokens))]
+    places: dict[int, int] = {}
+    pieces = []
+    for nodes, logits in walk(model, tree, wanted, width(model), len(tree.tokens), call=call):
+        below = [(k, child) for k, node in enumerate(nodes) for child in children(tree, node) if child in scored]
+        logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        pieces.append(logs[[k for k, _ in below], [tree.tokens[child] for _, child in below]])
+        places.update({child: len(places) + k for k, (_, child) in enumerate(below)})
+    read = torch.cat(pieces)
+    sums = [read[[places[node] for node in nodes]].sum() for row in paths for nodes in row]
+    return torch.stack(sums).view(len(prompts), len(answers))
+
+
+class ExpectedTrainer(Trainer):
+    """Climbs the exact expected reward.
+
+    The data set has the columns `prompt`, `rewards` (one per answer, of anything else last) and `start` (the
+    starting policy's log-probability of each answer).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: Any,
+        *,
+        answers: Sequence[str],
+        beta: float,
+        entropy: float,
+        normalise: bool,
+        **rest: Any,
+    ) -> None:
+        args.remove_unused_columns = False
+        super().__init__(model, args, data_collator=_columns, **rest)
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over prompts, also under accumulation
+        self._answers, self._beta, self._entropy, self._normalise = answers, beta, entropy, normalise
+        self._sums: dict[str, list[float]] = {}
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+        plain = self.accelerator.unwrap_model(model)
+        logprobs = answer_logprobs(plain, self.processing_class, inputs["prompt"], self._answers, call=model)
+        rewards, start = (torch.tensor(inputs[name], device=logprobs.device) for name in ("rewards", "start"))
+        parts = terms(logprobs, rewards, start)
+        self._note(parts)
+        loss = -objective(parts, self._beta, self._entropy, self._normalise)
+        return (loss, {}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *rest: Any, **named: Any) -> None:
+        means = {name: sum(values) / len(values) for name, values in self._sums.items()}
+        self._sums = {}
+        super().log({**logs, **means}, *rest, **named)
+
+    def _note(self, parts: Terms) -> None:
+        rows = {name: getattr(parts, name) for name in ("reward", "kl", "entropy", "invalid")}
+        # Under sampling, a group of such a prompt would have equal rewards and teach nothing.
+        rows["settled"] = (parts.spread < 0.05).float()
+        for name, values in rows.items():
+            self._sums.setdefault(name, []).append(float(values.detach().mean()))
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}

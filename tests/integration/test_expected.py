@@ -1,0 +1,150 @@
+"""The exact learner: its objective is the expected reward, its gradient what REINFORCE estimates."""
+
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genclspp import models, scoring
+from genclspp.expected import answer_logprobs, objective, outcomes, terms
+from genclspp.groups import sample
+from genclspp.models import Policy
+from genclspp.prompts import parse
+from genclspp.settings import ModelSettings
+from genclspp.store import Store
+
+TINY = {
+    "model_type": "qwen2",
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,  # a policy with opinions
+}
+PROMPTS = ["<|start|>a parcel", "<|start|>an invoice, twice"]
+ANSWERS = ["a", "ab", "b c"]  # one is a prefix of another
+REWARDS = torch.tensor([[1.0, 0.0, 0.0, -0.5], [0.0, 1.0, 0.2, 0.0]])
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    return models.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+
+
+def taught(policy: Policy) -> torch.nn.Module:
+    """A policy that writes an answer often enough for samples to meet it."""
+    model, tokens = models.load(policy), models.tokenizer(policy)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(40):
+        loss = -answer_logprobs(model, tokens, PROMPTS, ANSWERS).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+def gradient(model: torch.nn.Module, value: torch.Tensor) -> torch.Tensor:
+    model.zero_grad()
+    value.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def test_probabilities_are_those_of_scoring(policy: Policy) -> None:
+    model, tokens = models.load(policy), models.tokenizer(policy)
+    ours = answer_logprobs(model, tokens, PROMPTS, ANSWERS)
+    assert torch.allclose(ours, scoring.label_logprobs(model, tokens, PROMPTS, ANSWERS), atol=1e-4)
+
+
+def test_gradient_equals_finite_differences(policy: Policy) -> None:
+    model, tokens = taught(policy).double(), models.tokenizer(policy)
+    start = answer_logprobs(model, tokens, PROMPTS, ANSWERS).detach() + torch.tensor([0.0, -0.3, 0.2])
+
+    def value() -> torch.Tensor:
+        parts = terms(answer_logprobs(model, tokens, PROMPTS, ANSWERS), REWARDS, start)
+        return objective(parts, beta=0.1, entropy=0.05, normalise=False)
+
+    exact = gradient(model, value())
+    direction = torch.randn(exact.shape, generator=torch.Generator().manual_seed(0), dtype=exact.dtype)
+    direction *= exact.norm() / direction.norm()
+    direction += exact  # mostly uphill, so that the difference is not lost in rounding
+    step = 1e-3 / direction.norm()
+    ends = []
+    for sign in (1, -1):
+        place = 0
+        with torch.no_grad():
+            moved = [parameter for parameter in model.parameters() if parameter.grad is not None]
+            kept = [parameter.clone() for parameter in moved]
+            for parameter in moved:
+                part = direction[place : place + parameter.numel()].view_as(parameter)
+                parameter += sign * step * part
+                place += parameter.numel()
+            ends.append(value())
+            for parameter, old in zip(moved, kept, strict=True):
+                parameter.copy_(old)
+    difference = (ends[0] - ends[1]) / (2 * step)
+    assert abs(difference / (exact @ direction) - 1) < 1e-3
+
+
+def test_gradient_is_what_reinforce_estimates(policy: Policy) -> None:
+    """20,000 samples, written token by token and read back like any completion."""
+    model, tokens = taught(policy), models.tokenizer(policy)
+    logprobs = answer_logprobs(model, tokens, PROMPTS[:1], ANSWERS)
+    assert 0.3 < float(logprobs.exp().sum()) < 1  # some answers are invalid, some are not
+    rewards = REWARDS[:1]
+    parts = terms(logprobs, rewards, logprobs.detach())
+    exact = gradient(model, objective(parts, 0.0, 0.0, normalise=False))
+
+    torch.manual_seed(0)
+    ids = tokens.encode(PROMPTS[0], add_special_tokens=False)
+    stops = {tokens.eos_token_id}
+    with torch.no_grad():
+        drawn = sample(model, [ids] * 20_000, 6, 1.0, stops)
+    counts: dict[tuple[int, ...], int] = {}
+    for row in drawn:
+        counts[tuple(row)] = counts.get(tuple(row), 0) + 1
+    surfaces = {answer: answer for answer in ANSWERS}
+    total, mean = torch.zeros(()), 0.0
+    for row, count in counts.items():
+        ends = row[-1] in stops
+        label = parse(tokens.decode(row, skip_special_tokens=True), surfaces) if ends else None
+        known = label is not None and tokens.encode(label, add_special_tokens=False) == list(row[:-1])
+        reward = float(rewards[0, ANSWERS.index(label) if known and label else -1])
+        logits = model(torch.tensor([[*ids, *row]])).logits[0, len(ids) - 1 : -1].log_softmax(-1)
+        written = logits[range(len(row)), list(row)].sum()
+        total = total + count / 20_000 * reward * written
+        mean += count / 20_000 * reward
+    estimate = gradient(model, total)
+    assert abs(mean - float(parts.reward)) < 0.02
+    assert torch.cosine_similarity(exact, estimate, dim=0) > 0.99
+
+
+@given(
+    st.lists(st.floats(-6, -1.2), min_size=2, max_size=3), st.lists(st.floats(-6, -1.2), min_size=3, max_size=3)
+)
+def test_divergence_and_entropy_are_those_of_the_outcomes(ours: list[float], theirs: list[float]) -> None:
+    logprobs, start = torch.tensor([ours]), torch.tensor([theirs[: len(ours)]])
+    parts = terms(logprobs, torch.zeros(1, len(ours) + 1), start)
+    p, q = (torch.distributions.Categorical(logits=outcomes(x)[0]) for x in (logprobs, start))
+    assert torch.allclose(parts.kl[0], torch.distributions.kl_divergence(p, q), atol=1e-4)
+    assert torch.allclose(parts.entropy[0], p.entropy(), atol=1e-4)
+    assert torch.allclose(outcomes(logprobs).exp().sum(), torch.ones(()), atol=1e-5)
+
+
+def test_what_is_written_beside_the_answers_counts_as_anything_else() -> None:
+    parts = terms(torch.log(torch.tensor([[0.2, 0.3]])), torch.tensor([[1.0, 0.0, -1.0]]), torch.zeros(1, 2))
+    assert torch.allclose(parts.invalid, torch.tensor([0.5]))
+    assert torch.allclose(parts.reward, torch.tensor([0.2 - 0.5]))
+
+
+def test_normalised_prompts_weigh_by_their_spread() -> None:
+    """As GRPO does: the gradient of a prompt is divided by the standard deviation of its reward."""
+    logprobs = torch.log(torch.tensor([[0.9, 0.05], [0.5, 0.4]])).requires_grad_()
+    rewards = torch.tensor([[1.0, 0.0, 0.0]] * 2)
+    parts = terms(logprobs, rewards, logprobs.detach())
+    (plain,) = torch.autograd.grad(objective(parts, 0, 0, normalise=False), logprobs, retain_graph=True)
+    (normalised,) = torch.autograd.grad(objective(parts, 0, 0, normalise=True), logprobs)
+    assert torch.allclose(normalised, plain / (parts.spread + 1e-4)[:, None])
