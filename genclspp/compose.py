@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -46,6 +47,13 @@ CHOICES = {
     "rl": "rl",
     "reward": "reward",
 }
+AT_LEAST = {
+    "model.max_length": 1,
+    "rl.examples": 1,
+    "predict.batch_size": 1,
+    "predict.max_new_tokens": 1,
+    "predict.calibration": 0,
+}
 OPEN = ("sft.args", "rl.args", "dataset.names", "dataset.definitions", "model.chat_args")
 CONF = str(Path(__file__).resolve().parent.parent / "conf")
 T = TypeVar("T")
@@ -66,16 +74,20 @@ def cell(config: DictConfig) -> Cell:
     known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "name", "outputs", "seed"}
     for name in plain:
         if name not in known:
-            raise ValueError(f"unknown key {name!r} at the top of the configuration; {hint(name, known)}")
+            raise ValueError(f"unknown key {name!r} at the top of the configuration; {hint(name, sorted(known))}")
     sections: dict[str, Any] = {name: build(kind, plain.get(name) or {}, name) for name, kind in SECTIONS.items()}
+    _check_bounds(sections)
     both = plain.get("strategy") or {}
     train, infer = (plain.get("train"), plain.get("infer"))
     name = _value(plain.get("name"), str, "name")
+    outputs = _value(plain.get("outputs"), str, "outputs")
+    if not outputs.strip():
+        raise ValueError(f"outputs={outputs!r}; expected a folder")
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
         raise ValueError(f"name={name!r} would be a folder; expected letters, digits, '_', '.', '+' or '-'")
     return Cell(
         sweep=name,
-        outputs=_value(plain.get("outputs"), str, "outputs"),
+        outputs=outputs,
         seed=_value(plain.get("seed"), int, "seed"),
         choices=_choices(config, plain),
         overrides=_overrides(config),
@@ -101,6 +113,14 @@ def build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     if missing:
         raise ValueError(f"{prefix}.{missing[0]} is missing")
     return kind(**{name: _value(value, hints[name], f"{prefix}.{name}") for name, value in values.items()})
+
+
+def _check_bounds(sections: Mapping[str, Any]) -> None:
+    for key, least in AT_LEAST.items():
+        section, _, name = key.partition(".")
+        value = getattr(sections[section], name)
+        if value is not None and value < least:
+            raise ValueError(f"{key}={value}; expected {least} or more")
 
 
 class Sweep(Callback):
@@ -179,6 +199,17 @@ def explain(error: BaseException) -> str:
     """One sentence for an error: what was found, where, what was expected, the nearest known name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines)
+    if isinstance(error, OverrideParseException):
+        wanted = (
+            "expected key=value, lists as key=[a,b], and quotes around what holds spaces or signs: 'key=\"a b\"'"
+        )
+        return f"cannot read {error.override!r}; {wanted}"
+    if "override must be a string or a list" in text:
+        return _null_choice()
+    several = re.match(r"Ambiguous value for argument '(.+?)=(.+?)' 1\.", text)
+    if several:
+        wanted = f"-m before it sweeps over them, {several[1]}=[{several[2]}] combines them"
+        return f"{several[1]}={several[2]} names several values; {wanted}"
     choice = re.match(r"In '[^']*': Could not find '([^']+)'", text) or re.match(r"Could not find '([^']+)'", text)
     if choice and "Available options" in text:
         group, _, name = choice[1].rpartition("/")
@@ -333,6 +364,16 @@ def _value(value: Any, hint_: Any, key: str) -> Any:
     raise ValueError(f"{key}={value!r}; expected {wanted}")
 
 
+def _null_choice() -> str:
+    """A sentence on the group that null was chosen for, which Hydra does not name."""
+    for word in sys.argv[1:]:
+        found = re.fullmatch(r"([\w/]+)(@\w+)?=(?:.*,)?null(?:,.*)?", word)
+        known = sorted(path.stem for path in (Path(CONF) / found[1]).glob("*.yaml")) if found else []
+        if known:
+            return f"{word}: null is not a choice; known: {', '.join(known)}"
+    return "null is not a choice of a group"
+
+
 def _near_key(key: str) -> str:
     """The known keys beside `key`, in what the command line composes to without it."""
     from hydra import compose as compose_again
@@ -353,6 +394,8 @@ def _near_key(key: str) -> str:
     if OmegaConf.select(config, key) is not None:
         return "some cells of the sweep have it, others not"
     beside = OmegaConf.select(config, section) if section else config
+    if not beside:
+        return f"{section} is empty as long as nothing is chosen for it"
     return hint(
         f"{section}.{name}" if section else name, [f"{section}.{k}" if section else str(k) for k in beside]
     )

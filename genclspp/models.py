@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genclspp.nearest import hint
 from genclspp.prompts import Budget, Frame, parse
 from genclspp.settings import ModelSettings
 from genclspp.store import Artifact, Store, digest
@@ -50,6 +51,7 @@ class Policy:
 def resolve(settings: ModelSettings, store: Store) -> Policy:
     """Find the base model; raises FileNotFoundError or ValueError where it is missing, broken or unsafe."""
     if settings.config is not None:
+        _check_kind(settings.config, "model.config")
         inputs = {"config": settings.config, "seed": settings.seed}
         folder = store.cached("base", make_random, inputs).path
     else:
@@ -68,10 +70,17 @@ def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     settings = policy.settings
-    tokens = AutoTokenizer.from_pretrained(policy.folder, trust_remote_code=settings.trust_remote_code)
+    try:
+        tokens = AutoTokenizer.from_pretrained(policy.folder, trust_remote_code=settings.trust_remote_code)
+    except Exception as error:  # a broken file comes as a KeyError, a TypeError or a bare Exception
+        raise ValueError(f"the tokenizer in {policy.folder} cannot be opened: {_name(error)}") from error
     if not tokens.is_fast:
         raise ValueError(f"the model in {policy.folder} has no fast tokenizer (tokenizer.json), which is needed")
     tokens.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B")
+    for name in ("bos", "eos"):
+        token = getattr(settings, name)
+        if token and token not in tokens.get_vocab():
+            raise ValueError(f"model.{name}={token!r} is not in the vocabulary of the model in {policy.folder}")
     if settings.bos:
         tokens.bos_token = settings.bos
     if settings.eos:
@@ -128,7 +137,7 @@ def budget(policy: Policy, completions: Sequence[str]) -> Budget:
 
 def max_length(policy: Policy) -> int:
     """Positions that may be used: the model's own, or fewer by `model.max_length`."""
-    config = json.loads((policy.folder / "config.json").read_text())
+    config = _config(policy.folder)
     config = config.get("text_config", config)
     own = config.get("max_position_embeddings") or config.get("n_positions")
     wanted = policy.settings.max_length
@@ -150,14 +159,18 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     adapter = trained if trained and (trained / "adapter_config.json").exists() else None
     set_seed(settings.seed)
     extra: dict[str, Any] = {"is_decoder": True} if settings.as_decoder else {}
-    model = AutoModelForCausalLM.from_pretrained(
-        policy.folder if adapter or trained is None else trained,
-        dtype=getattr(torch, settings.dtype),
-        attn_implementation=settings.attention,
-        use_safetensors=True,
-        trust_remote_code=settings.trust_remote_code,
-        **extra,
-    )
+    folder = policy.folder if adapter or trained is None else trained
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation=settings.attention,
+            use_safetensors=True,
+            trust_remote_code=settings.trust_remote_code,
+            **extra,
+        )
+    except (RuntimeError, ValueError, ImportError) as error:  # shapes, attention, a package that is missing
+        raise ValueError(f"the model in {folder} cannot be loaded: {_name(error)}") from error
     straighten_head(model)
     if adapter:
         from peft import PeftModel
@@ -267,11 +280,53 @@ def _check(folder: Path, settings: ModelSettings) -> Path:
         raise FileNotFoundError(f"the model folder {folder} holds {found}; expected *.safetensors")
     if not (folder / "tokenizer.json").exists():
         raise FileNotFoundError(f"the model folder {folder} has no tokenizer.json (a fast tokenizer is needed)")
-    if not settings.trust_remote_code and "auto_map" in json.loads((folder / "config.json").read_text()):
-        raise ValueError(
-            f"the model in {folder} brings code of its own; read it, then set model.trust_remote_code=true"
-        )
+    config = _config(folder)
+    if not settings.trust_remote_code:
+        if "auto_map" in config:
+            raise ValueError(
+                f"the model in {folder} brings code of its own; read it, then set model.trust_remote_code=true"
+            )
+        _check_kind(config, str(folder / "config.json"))
+    _check_weights(folder)
     return folder
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds {config!r}; expected a JSON object")
+    return config
+
+
+def _check_kind(config: Mapping[str, Any], where: str) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    kind = config.get("model_type")
+    if kind not in CONFIG_MAPPING_NAMES:
+        raise ValueError(f"{where} has the unknown model_type {kind!r}; {hint(kind, CONFIG_MAPPING_NAMES)}")
+
+
+def _check_weights(folder: Path) -> None:
+    """Refuse weights that are cut off or missing now, and not in the middle of a sweep; reads headers only."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    parts = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else set()
+    for path in sorted({*folder.glob("*.safetensors"), *(folder / part for part in parts)}):
+        try:
+            with safe_open(path, "np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def _name(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {text}"
 
 
 @cache
