@@ -200,9 +200,7 @@ def explain(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines)
     if isinstance(error, OverrideParseException):
-        wanted = (
-            "expected key=value, lists as key=[a,b], and quotes around what holds spaces or signs: 'key=\"a b\"'"
-        )
+        wanted = "expected key=value, key=[a,b] for a list, 'key=\"a b\"' for what holds spaces or signs"
         return f"cannot read {error.override!r}; {wanted}"
     if "override must be a string or a list" in text:
         return _null_choice()
@@ -388,14 +386,16 @@ def _near_key(key: str) -> str:
             config = compose_again("config", [_first_alternative(word) for word in typed])
     except Exception:  # something else is wrong as well: then there is nothing to compare with
         return "see --cfg job for the keys there are"
+    side, _, knob = key.partition(".")
+    if side in ("strategy", "train", "infer") and not OmegaConf.select(config, side):
+        group = "strategy" if side == "strategy" else f"strategy@{side}"
+        return f"it is there once {group}={knob.split('.')[0]} is chosen"
     section, _, name = key.rpartition(".")
     while section and not OmegaConf.is_dict(OmegaConf.select(config, section)):
         section, _, name = section.rpartition(".")
     if OmegaConf.select(config, key) is not None:
         return "some cells of the sweep have it, others not"
     beside = OmegaConf.select(config, section) if section else config
-    if not beside:
-        return f"{section} is empty as long as nothing is chosen for it"
     return hint(
         f"{section}.{name}" if section else name, [f"{section}.{k}" if section else str(k) for k in beside]
     )

@@ -190,8 +190,8 @@ def straighten_head(model: Any) -> None:
     """Let the backbone end where the output embeddings begin, as in most language models.
 
     BERT's head transforms the hidden states before it multiplies them with the output embeddings. TRL multiplies
-    the backbone's states with the embeddings itself (its fused head), and would leave that transformation out. So it
-    moves, in the computation and not in the weights, to the end of the backbone. Other models stay as they are.
+    the backbone's states with the embeddings itself (its fused head), and would leave that transformation out. So
+    it moves, in the computation and not in the weights, to the end of the backbone. Other models stay as they are.
     """
     transform = getattr(getattr(getattr(model, "cls", None), "predictions", None), "transform", None)
     if transform is None:

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from transformers import PrinterCallback, TrainerCallback
 
@@ -26,6 +26,7 @@ def arguments(kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed
             raise ValueError(
                 f"unknown key {prefix}.{name}: {kind.__name__} has no such argument; {hint(name, known)}"
             )
+    _check_values(kind, given, prefix)
     ours = {
         "output_dir": str(out / CHECKPOINTS),
         "seed": seed,
@@ -40,6 +41,19 @@ def arguments(kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{kind.__name__} refuses {prefix}: {reason}") from error
+
+
+def _check_values(kind: type, given: Mapping[str, Any], prefix: str) -> None:
+    """Refuse what the library would find out in the middle of training: text for a number, an empty batch."""
+    hints = get_type_hints(kind)
+    for name, value in given.items():
+        options = get_args(hints[name]) or (hints[name],)
+        if isinstance(value, str) and not {str, Any} & set(options):
+            wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+            raise ValueError(f"{prefix}.{name}={value!r}; expected {wanted}")
+    size = given.get("per_device_train_batch_size")
+    if isinstance(size, int) and size < 1:
+        raise ValueError(f"{prefix}.per_device_train_batch_size={size}; expected 1 or more")
 
 
 class Listener(TrainerCallback):
