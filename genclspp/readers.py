@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def read_hub(path: str, subset: str | None, revision: str | None) -> dict[str, C
         classes = {n: names for n, value in part.features.to_dict().items() if (names := _class_names(value))}
         return Table(f"{path}, split {split}", tuple(part.column_names), part.to_list(), classes=classes)
 
-    return {str(split): lambda split=split: table(split) for split in splits}
+    return {str(split): partial(table, split) for split in splits}
 
 
 def _load_hub(path: str, subset: str | None, revision: str | None) -> Any:

@@ -7,6 +7,7 @@ more than 95 % of many tickets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 
 from genclspp import phrases
@@ -71,13 +72,15 @@ def _tickets(split: str, size: int, random: Random, seen: set[str]) -> list[Exam
 
 def _block(random: Random) -> list[Callable[[str], Example]]:
     """Makers of twenty tickets, shuffled, so that every stretch of tickets holds the same mixture."""
-    makers = [lambda id, label=label: _clear(id, label, random) for label, n in SHARES.items() for _ in range(n)]
-    makers += [lambda id: _ambiguous(id, random)] * AMBIGUOUS_PER_BLOCK
+    makers: list[Callable[[str], Example]] = []
+    for label, count in SHARES.items():
+        makers += [partial(_clear, label, random)] * count
+    makers += [partial(_ambiguous, random)] * AMBIGUOUS_PER_BLOCK
     random.shuffle(makers)
     return makers
 
 
-def _clear(id: str, label: str, random: Random) -> Example:
+def _clear(label: str, random: Random, id: str) -> Example:
     request = _request(CLEAR[label].requests, random)
     reason = random.choice(CLEAR[label].reasons)
     aside = phrases.aside(label, random)
@@ -85,7 +88,7 @@ def _clear(id: str, label: str, random: Random) -> Example:
     return Example(id, text, label, rationale=f'"{request}": {reason}.', ambiguous=False)
 
 
-def _ambiguous(id: str, random: Random) -> Example:
+def _ambiguous(random: Random, id: str) -> Example:
     pair = random.choice(list(AMBIGUOUS))
     label = random.choice(pair)
     request = _request(AMBIGUOUS[pair], random)
