@@ -19,9 +19,10 @@ def score(
 ) -> None:
     """Log-probability of every completion under every text; one row of `scores.jsonl` per text, in order.
 
-    Written chunk by chunk: after an interruption, it goes on behind the last whole row.
+    Written chunk by chunk: after an interruption, it goes on behind the last whole chunk, so that the rows are
+    to the last digit those of a run without one.
     """
-    done = _whole_rows(out / ROWS)
+    done = _whole_rows(out / ROWS, batch_size, len(texts))
     model = models.load(policy) if done < len(texts) else None
     with (out / ROWS).open("a", encoding="utf-8") as file:
         for start in range(done, len(texts), batch_size):
@@ -89,12 +90,12 @@ def _rows(scores: scoring.Scores, count: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _whole_rows(path: Path) -> int:
-    """How many whole rows an earlier attempt left; half a row at the end is cut off."""
+def _whole_rows(path: Path, chunk: int, total: int) -> int:
+    """How many rows of whole chunks an earlier attempt left; what follows them is cut off."""
     if not path.exists():
         return 0
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        path.write_bytes(whole)
-    return whole.count(b"\n")
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    kept = total if len(whole) == total else len(whole) // chunk * chunk
+    path.write_bytes(b"".join(whole[:kept]))
+    return kept
