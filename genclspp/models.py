@@ -208,7 +208,9 @@ def straighten_head(model: Any) -> None:
 
 def save(model: Any, policy: Policy, out: Path) -> None:
     """Leave a folder in hub format (or an adapter) with its tokenizer, as safetensors."""
-    model.save_pretrained(out / POLICY)
+    # TRL adds a second adapter, "ref", for the reference.
+    chosen = {"selected_adapters": ["default"]} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(out / POLICY, **chosen)
     tokenizer(policy).save_pretrained(out / POLICY)
 
 
