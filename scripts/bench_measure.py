@@ -16,13 +16,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
 
-def take_turns(contenders: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict]:
-    """Run each contender `repeats` times, in turn; per contender its seconds, peak memory and last result."""
+def take_turns(contenders: dict[str, Callable[[], Callable[[], Any]]], repeats: int) -> dict[str, dict]:
+    """Run each contender `repeats` times, in turn; per contender its seconds, peak memory and last result.
+
+    A contender prepares, uncounted, and returns the work to measure.
+    """
     runs: dict[str, dict] = {name: {"seconds": [], "cpu": [], "peak_mb": []} for name in contenders}
     for _ in range(repeats):
         for name, contend in contenders.items():
+            work = contend()
             cpu = time.process_time()
-            result, seconds, peak = measure(contend)
+            result, seconds, peak = measure(work)
             runs[name]["seconds"].append(round(seconds, 3))
             runs[name]["cpu"].append(time.process_time() - cpu)
             runs[name]["peak_mb"].append(peak)

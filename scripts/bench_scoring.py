@@ -54,19 +54,19 @@ def compare(case: str, args: argparse.Namespace) -> dict:
     runs = bench.take_turns(
         {"peer": peer, "ours": lambda: score(model, tokenizer, prompts, answers)}, args.repeats
     )
-    theirs, ours = runs["peer"]["result"], runs["ours"]["result"]
+    theirs, found = runs["peer"]["result"], runs["ours"]["result"]
     body, head = bench.parameters(model)
     # The head is needed wherever a label token is predicted; nearly all nodes but the prompts' are such places.
-    floor = 2 * ours.tokens * (body + head) / bench.matrix_rate(model.config.hidden_size)
+    floor = 2 * found.tokens * (body + head) / bench.matrix_rate(model.config.hidden_size)
     return bench.summary(
         case,
         runs,
         "peer",
         "ours",
-        largest_difference=f"{(theirs - ours.logprobs).abs().max().item():.1e}",
-        same_winner=f"{(theirs.argmax(1) == ours.logprobs.argmax(1)).float().mean().item():.1%}",
+        largest_difference=f"{(theirs - found.logprobs).abs().max().item():.1e}",
+        same_winner=f"{(theirs.argmax(1) == found.logprobs.argmax(1)).float().mean().item():.1%}",
         prompt_tokens=max(len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]),
-        tokens_read=ours.tokens,
+        tokens_read=found.tokens,
         floor_seconds=round(floor, 3),
     )
 
