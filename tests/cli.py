@@ -30,10 +30,11 @@ TINY = (
 TINY_RL = ("rl=grpo", "rl.examples=2", "rl.args.num_generations=2", "rl.args.per_device_train_batch_size=4")
 
 FORKING = """
-import json, os, runpy, sys
+import gc, json, os, runpy, sys
 import datasets, peft, sklearn, torch, transformers, trl
 import genclspp.main, genclspp.pipeline
 
+gc.freeze()  # else the garbage collector of every fork walks, and so copies, all that is imported
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()

@@ -1,0 +1,294 @@
+"""Bad input stops with one clear sentence, before anything is computed, and leaves nothing behind."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli import TINY, TINY_RL, Done, Warm, artifacts, records, run
+
+Words = tuple[str, ...]
+
+
+class World:
+    """Where bad input is made: data and models that are good but for one thing."""
+
+    def __init__(self, root: Path, base: Path) -> None:
+        self.root, self.base = root, base
+
+    def data(self, **changed: Sequence[Any]) -> Words:
+        """A folder of splits, some of them replaced by other rows: objects, or lines as they are."""
+        folder = self.root / f"data{len(list(self.root.iterdir()))}"
+        for split, count in (("train", 12), ("validation", 6), ("test", 6)):
+            rows = changed.get(split, self.rows(split, count))
+            self.write(f"{folder.name}/{split}.jsonl", *rows)
+        return "dataset=local", f"dataset.path={folder}"
+
+    def rows(self, word: str, count: int, labels: Sequence[str] = ("red", "blue")) -> list[dict[str, str]]:
+        names = [labels[k % len(labels)] for k in range(count)]
+        return [{"text": f"{word} {k} is {name}", "label": name} for k, name in enumerate(names)]
+
+    def file(self, name: str, *lines: Any) -> Words:
+        return "dataset=local", f"dataset.path={self.write(name, *lines)}"
+
+    def write(self, name: str, *lines: Any) -> Path:
+        path = self.root / name
+        path.parent.mkdir(exist_ok=True)
+        kept = [line if isinstance(line, str | bytes) else json.dumps(line) for line in lines]
+        path.write_bytes(b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in kept))
+        return path
+
+    def model(self, change: Callable[[Path], object]) -> Words:
+        folder = self.root / f"model{len(list(self.root.iterdir()))}"
+        shutil.copytree(self.base, folder)
+        (folder / "manifest.json").unlink()
+        change(folder)
+        return "model=local", f"model.path={folder}"
+
+
+def configured(**values: Any) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def cut(name: str, length: int) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:length])
+
+
+# what is bad -> (how to make it, what the sentence must contain)
+CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
+    # the command line
+    "unknown strategy": (lambda w: ("strategy=icll",), ("strategy=icll", "did you mean 'icl'?")),
+    "unknown strategy of a side": (lambda w: ("strategy@train=numerical",), ("numerical", "'numeric'")),
+    "unknown group": (lambda w: ("strtegy=icl",), ("strtegy", "did you mean 'strategy'?")),
+    "unknown decoder": (lambda w: ("decode=pp",), ("decode=pp", "did you mean 'ppl'?")),
+    "unknown experiment": (lambda w: ("experiment=none",), ("experiment=none", "pairings")),
+    "unknown key at the top": (lambda w: ("+foo=1",), ("'foo'",)),
+    "null for a choice": (lambda w: ("sft=null",), ("sft=null", "known: full, lora, none")),
+    "several values without -m": (lambda w: ("strategy=icl,numeric",), ("strategy=icl,numeric", "-m")),
+    "half a list": (lambda w: ("strategy=[icl",), ("strategy=[icl", "key=[a,b]")),
+    "no value": (lambda w: ("dataset.path",), ("'dataset.path'", "key=value")),
+    "typo in a nested key": (lambda w: ("dataset.train_sise=3",), ("dataset.train_sise", "'dataset.train_size'")),
+    "typo in an argument of TRL": (lambda w: ("sft.args.learning_rat=1",), ("sft.args.learning_rat", "SFTConfig")),
+    "typo in a knob": (lambda w: ("strategy=icl", "strategy.icl.shot=5"), ("strategy.icl.shot", "icl.shots")),
+    "knob of what is not chosen": (lambda w: ("strategy.icl.shots=5",), ("strategy.icl.shots", "strategy=icl is")),
+    "text for a number": (lambda w: ("dataset.train_size=many",), ("dataset.train_size='many'", "whole number")),
+    "fraction for a whole number": (lambda w: ("seed=1.5",), ("seed=1.5", "whole number")),
+    "text for a truth": (lambda w: ("sft.enabled=maybe",), ("sft.enabled='maybe'", "true or false")),
+    "text for a number of TRL's": (lambda w: ("sft.args.max_steps=x",), ("sft.args.max_steps='x'", "int")),
+    "unknown word": (lambda w: ("dataset.language=fr",), ("dataset.language='fr'", "en, zh")),
+    "a batch of none": (lambda w: ("predict.batch_size=0",), ("predict.batch_size=0", "1 or more")),
+    "a training batch of none": (
+        lambda w: ("sft.args.per_device_train_batch_size=0",),
+        ("sft.args.per_device_train_batch_size=0",),
+    ),
+    "a sweep named like a path": (lambda w: ("name=a/b",), ("name='a/b'",)),
+    "an unknown target": (
+        lambda w: ("reward.correct._target_=genclspp.rewards.corect",),
+        ("reward.correct._target_", "genclspp.rewards.corect"),
+    ),
+    # strategies and learners
+    "more shots than examples": (lambda w: ("strategy=icl", "strategy.icl.shots=99"), ("shots=99", "has 23")),
+    "no shots": (lambda w: ("strategy=icl", "strategy.icl.shots=0"), ("shots", "at least 1")),
+    "the same strategy twice": (lambda w: ("strategy=[icl,icl_similar]",), ("icl, icl_similar", "twice")),
+    "definition without definitions": (
+        lambda w: (*w.data(), "strategy=definition"),
+        ("dataset.definitions", "0 of 2", "'blue'"),
+    ),
+    "a fraction above one": (
+        lambda w: ("strategy=uncertainty", "strategy.uncertainty.fraction=2"),
+        ("fraction", "2.0"),
+    ),
+    "groups of one": (lambda w: (*TINY_RL, "rl.args.num_generations=1"), ("rl.args", "at least 2")),
+    "an unknown argument of PEFT": (
+        lambda w: ("sft=lora", "+sft.lora.rank=3"),
+        ("sft.lora", "rank"),
+    ),
+    "prompts longer than the model": (lambda w: ("model.max_length=30",), ("too many", "dataset.list_labels")),
+    "more positions than there are": (lambda w: ("model.max_length=99999",), ("model.max_length=99999", "1024")),
+    # data
+    "missing file": (lambda w: ("dataset=local", "dataset.path=/nowhere/a.jsonl"), ("/nowhere/a.jsonl",)),
+    "missing folder": (lambda w: ("dataset=local", "dataset.path=/nowhere"), ("dataset.path=/nowhere",)),
+    "no path": (lambda w: ("dataset=local",), ("dataset.path is empty",)),
+    "wrong column": (
+        lambda w: (*w.data(), "dataset.text=sentence"),
+        ("'sentence'", "dataset.text", "known: text"),
+    ),
+    "empty split": (lambda w: w.data(test=[]), ("test.jsonl", "is empty")),
+    "unknown label in test": (
+        lambda w: w.data(test=w.rows("test", 4, ("red", "bleu"))),
+        ("test.jsonl, line 2", "'bleu'", "did you mean 'blue'?"),
+    ),
+    "one class only": (
+        lambda w: w.data(**{split: w.rows(split, 4, ("red",)) for split in ("train", "validation", "test")}),
+        ("one class only", "'red'"),
+    ),
+    "duplicate label names": (
+        lambda w: (*w.data(), "dataset.names={red: colour, blue: colour}"),
+        ("'blue'", "'red'", "'colour'"),
+    ),
+    "a label named twice": (lambda w: (*w.data(), "dataset.labels=[red,blue,red]"), ("dataset.labels", "'red'")),
+    "no test split": (
+        lambda w: w.file("alone.jsonl", *w.rows("t", 20)),
+        ("alone has no test split", "dataset.test_from"),
+    ),
+    "invalid UTF-8": (
+        lambda w: w.file("latin.jsonl", *w.rows("t", 2), b'{"text": "caf\xe9", "label": "red"}'),
+        ("latin.jsonl, line 3", "UTF-8"),
+    ),
+    "half a jsonl line": (
+        lambda w: w.data(train=[*w.rows("train", 6), '{"text": "half']),
+        ("train.jsonl, line 7", "half"),
+    ),
+    "a field too many": (
+        lambda w: w.file("wide.csv", "text,label", "a,b,c"),
+        ("wide.csv, line 2", "3 fields", "expected 2"),
+    ),
+    "broken parquet": (lambda w: w.file("broken.parquet", "no parquet"), ("broken.parquet",)),
+    "an id twice": (
+        lambda w: (*w.data(train=[{"id": 7, **row} for row in w.rows("train", 4)]), "dataset.id=id"),
+        ("'7'", "line 1", "line 2"),
+    ),
+    "a text of no text": (
+        lambda w: w.data(train=[*w.rows("train", 4), {"text": 3, "label": "red"}]),
+        ("train.jsonl, line 5", "a number"),
+    ),
+    "the same rows in two splits": (lambda w: w.data(test=w.rows("train", 12)), ("same rows", "test.jsonl")),
+    "a data set that is not there": (
+        lambda w: ("dataset=hub", "dataset.path=nobody/nothing"),
+        ("nobody/nothing", "not found"),
+    ),
+    # models
+    "missing model": (lambda w: ("model=local", "model.path=/nowhere"), ("model.path='/nowhere'",)),
+    "model of a hub out of reach": (
+        lambda w: ("model=hub", "model.path=nobody/nothing"),
+        ("nobody/nothing", "hub"),
+    ),
+    "model folder without configuration": (
+        lambda w: w.model(lambda folder: (folder / "config.json").unlink()),
+        ("no config.json",),
+    ),
+    "model folder without weights": (
+        lambda w: w.model(lambda folder: (folder / "model.safetensors").unlink()),
+        ("no weights", "*.safetensors"),
+    ),
+    "pickle-only weights": (
+        lambda w: w.model(lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin")),
+        ("pytorch_model.bin", "pickle"),
+    ),
+    "weights cut off": (
+        lambda w: w.model(cut("model.safetensors", 5000)),
+        ("model.safetensors is not a whole safetensors file",),
+    ),
+    "half a configuration": (
+        lambda w: w.model(cut("config.json", 40)),
+        ("config.json is not valid JSON",),
+    ),
+    "a model that brings code": (
+        lambda w: w.model(configured(auto_map={"AutoModel": "theirs.Model"})),
+        ("code of its own", "model.trust_remote_code"),
+    ),
+    "an unknown kind of model": (
+        lambda w: w.model(configured(model_type="quen2")),
+        ("config.json", "'quen2'", "did you mean 'qwen2'?"),
+    ),
+    "a broken tokenizer": (
+        lambda w: w.model(lambda folder: (folder / "tokenizer.json").write_text("{}")),
+        ("tokenizer in", "cannot be opened"),
+    ),
+    "an end token that is none": (
+        lambda w: ("model.eos='[SEP]'",),
+        ("model.eos='[SEP]'", "vocabulary"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def world(warm: Warm, outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Checking a cell makes the random model that bad ones are made from."""
+    require_error(warm.run(*TINY, "strategy=icl", "strategy.icl.shots=99", outputs=outputs), outputs)
+    (base,) = artifacts(outputs)
+    assert base.parent.name == "base"
+    return World(tmp_path_factory.mktemp("world"), base)
+
+
+def require_error(done: Done, outputs: Path) -> str:
+    """The one sentence; nothing but the random base model may have been adopted."""
+    assert done.code not in (0, 130)
+    assert done.err.startswith("error: "), done.err
+    assert done.err.count("\n") == 1, done.err
+    assert "Traceback" not in done.err + done.out
+    assert "error in the program" not in done.err
+    assert not list((outputs / "results").rglob("*"))
+    assert {path.parent.name for path in artifacts(outputs)} <= {"base"}
+    assert not list((outputs / "artifacts").rglob("*.partial"))
+    return done.err
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_sentence(warm: Warm, world: World, outputs: Path, case: str):
+    make, needles = CASES[case]
+    sentence = require_error(warm.run(*TINY, *make(world), outputs=outputs), outputs)
+    for needle in needles:
+        assert needle in sentence
+
+
+@pytest.mark.parametrize("place", ["a file", "a folder of the kernel"])
+def test_outputs_that_cannot_be_written(warm: Warm, tmp_path: Path, place: str):
+    (tmp_path / "file").touch()
+    outputs = tmp_path / "file" / "below" if place == "a file" else Path("/proc/nowhere")
+    done = warm.run(*TINY, outputs=outputs)
+    assert done.code not in (0, 130)
+    assert done.err.startswith(f"error: {outputs}")
+    assert done.err.count("\n") == 1
+
+
+def test_no_outputs_at_all_are_refused(warm: Warm, tmp_path: Path):
+    sentence = require_error(warm.run(*TINY, "outputs=", outputs=tmp_path), tmp_path)
+    assert "outputs=''" in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "needle"),
+    [
+        (("strategy=zero_shot,icll",), "strategy=icll"),
+        (("strategy=zero_shot,icl", "strategy.icl.shots=99"), "strategy.icl.shots"),
+        (("strategy=zero_shot,[icl,icl_similar]",), "twice"),
+        (("dataset.train_size=24,2", "strategy=icl"), "shots=3"),
+        (("model.max_length=1024,30",), "dataset.list_labels"),
+        (("sft.args.learning_rate=0.1,fast",), "sft.args.learning_rate='fast'"),
+        (("sft=none,null",), "sft=none,null"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_one_bad_cell_stops_a_sweep_before_its_first(warm: Warm, tmp_path: Path, words: Words, needle: str):
+    done = warm.run("-m", *TINY, *words, outputs=tmp_path)
+    assert needle in require_error(done, tmp_path)
+    assert "cell " not in done.out
+
+
+def test_a_new_process_says_the_same(tmp_path: Path):
+    """Without what the forks of the other tests have imported."""
+    for words in (("strategy=icll",), ("sft.args.max_steps=x",), ("-m", "strategy=icl,icll")):
+        done = run(*TINY, *words, outputs=tmp_path)
+        assert done.code == 1
+        require_error(done, tmp_path)
+    assert records(tmp_path) == []
+
+
+def test_a_traceback_is_there_for_who_asks(warm: Warm, tmp_path: Path):
+    done = warm.run(*TINY, "seed=1.5", outputs=tmp_path, HYDRA_FULL_ERROR="1")
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert "seed=1.5" in done.err
