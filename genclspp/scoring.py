@@ -195,13 +195,13 @@ def plant(questions: list[Question], eos: int) -> tuple[trees.Tree, list[int], l
     under: list[int] = []
     for question in questions:
         under += [-1, *[len(sequences)] * (1 + len(question.answers))]
-        sequences += [question.context, question.prompt, *([*answer, eos] for answer in question.answers)]
+        sequences += [question.context, [*question.prompt, eos], *([*answer, eos] for answer in question.answers)]
     tree = trees.grow(sequences, under)
     ends = iter(tree.ends)
     starts, answers = [], []
     for question in questions:
         context = next(ends)
-        starts.append(next(ends))
+        starts.append(tree.parents[next(ends)])
         answers.append([trees.path(tree, next(ends), below=context) for _ in question.answers])
     return tree, starts, answers
 

@@ -282,3 +282,12 @@ def test_constrained_choice_is_greedy_decoding_among_the_labels(model):
     assert score(model, tokenizer, prompts, labels).constrained == expected
     assert score(model, tokenizer, prompts, labels, add_eos=False).constrained == expected
     assert len(set(expected)) > 2
+
+
+def test_an_empty_completion_is_known_too():
+    tokenizer = train(characters)
+    model = tiny(len(tokenizer))
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+    model.lm_head.bias = torch.nn.Parameter(torch.eye(len(tokenizer))[tokenizer.eos_token_id])
+    assert score(model, tokenizer, PROMPTS, ["a"]).greedy == [[]] * len(PROMPTS)
