@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 POLICY = "policy"  # the folder inside an artifact that holds trained weights
 READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 SENTINEL = "\u2063content\u2063"
+# Some chat templates write the date of today, and prompts would be others every day.
+TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,14 @@ def frame(policy: Policy) -> Frame:
     if not (policy.settings.chat and tokens.chat_template):
         return Frame(before=str(tokens.bos_token or ""), reserved=reserved)
     turn = [{"role": "user", "content": SENTINEL}]
-    text = tokens.apply_chat_template(
-        turn, tokenize=False, add_generation_prompt=True, **policy.settings.chat_args
-    )
-    before, _, after = str(text).partition(SENTINEL)
+    template = f"{TODAY}{tokens.get_chat_template()}"
+    given = {"chat_template": template, "add_generation_prompt": True, **policy.settings.chat_args}
+    text = tokens.apply_chat_template(turn, tokenize=False, **given)
+    before, found, after = str(text).partition(SENTINEL)
+    if not found:
+        raise ValueError(
+            f"the chat template in {policy.folder} does not write the user's text; set model.chat=false"
+        )
     return Frame(before, after, joint="", reserved=reserved)
 
 

@@ -179,8 +179,8 @@ def test_tokenizers_add_nothing_of_their_own(tiny, minilm):
     assert (bare.before, bare.after, bare.joint) == ("[CLS]", "", " ")
 
 
-def chat(folder: Path, store: Store, **settings) -> models.Policy:
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
+def chat(folder: Path, store: Store, template: str = TEMPLATE, **settings) -> models.Policy:
+    (folder / "chat_template.jinja").write_text(template)
     return local(folder, store, **settings)
 
 
@@ -205,6 +205,19 @@ def test_prompts_are_what_the_chat_template_writes(folder, store, task, given):
     assert tokens(prompt.text).input_ids == ids
     assert frame.joint == ""
     assert models.frame(replace(policy, settings=replace(policy.settings, chat=False))).joint == " "
+
+
+def test_prompts_are_the_same_every_day(folder, store):
+    """Llama 3's template writes the date."""
+    day = "{% set day = strftime_now('%d %b %Y') %}{{ day }} "
+    policy = chat(folder, store, template=day + TEMPLATE)
+    assert models.frame(policy).before == "26 Jul 2024 <|start|><|start|>user\n"
+
+
+def test_a_template_that_leaves_the_text_out_is_refused(folder, store):
+    policy = chat(folder, store, template="{% for message in messages %}{{ message['content'][0] }}{% endfor %}")
+    with pytest.raises(ValueError, match=r"does not write the user's text; set model\.chat=false"):
+        models.frame(policy)
 
 
 def test_no_text_can_end_its_turn(folder, store, task):
