@@ -38,8 +38,8 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     )
     summary = training.train(trainer, out)
     models.save(trainer.model, policy, out)
-    tokens = sum(len(row["input_ids"]) for row in rows) * args.num_train_epochs
-    write_json(out / "summary.json", {**summary, "tokens": tokens})
+    tokens = sum(len(row["input_ids"]) for row in rows) * trainer.state.epoch  # max_steps may stop in between
+    write_json(out / "summary.json", {**summary, "tokens": round(tokens)})
     training.forget_checkpoints(out)
 
 

@@ -135,7 +135,8 @@ def test_fine_tuning_leaves_a_policy_and_its_curves(tiny, side, settings, tmp_pa
     assert min(losses[1:]) < losses[0]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["train_loss"] == pytest.approx(sum(losses) / 4, rel=1e-3)
-    assert summary["tokens"] > 0
+    seen = [len(sft.tokenise(tiny, side.joint, item.text, item.answer)["input_ids"]) for item in side.items]
+    assert summary["tokens"] == sum(seen)  # four steps of two are one epoch of eight
     assert not (tmp_path / training.CHECKPOINTS).exists()
     assert {path.suffix for path in (tmp_path / models.POLICY).iterdir()} & {".bin", ".pt"} == set()
 
