@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from genclspp.normalise import normalise
 from genclspp.prompts import Draft
 from genclspp.task import Example, Task
 
@@ -27,11 +28,11 @@ class Icl:
             raise ValueError(f"icl.shots must be at least 1, found {self.shots}")
 
     def check(self, task: Task) -> None:
-        available = len(task.splits["train"]) - 1
+        available = len({normalise(example.text) for example in task.splits["train"]}) - 1
         if self.shots > available:
             raise ValueError(
                 f"icl.shots={self.shots} asks for more demonstrations than there are: "
-                f"the training split of {task.name!r} has {available} besides the query"
+                f"the training split of {task.name!r} has {available} different texts besides the query"
             )
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:

@@ -33,7 +33,12 @@ class Uncertainty:
             raise ValueError(f"uncertainty.folds must be at least 2, found {self.folds}")
 
     def check(self, task: Task) -> None:
-        if UNCERTAIN in task.labels or self.surface in task.names.values():
+        if UNCERTAIN in task.labels:
+            raise ValueError(
+                f"{task.name!r} has a label {UNCERTAIN!r}, which the strategy uncertainty could not tell from an "
+                "abstention; rename it in the data"
+            )
+        if self.surface in task.names.values():
             raise ValueError(
                 f"{task.name!r} has a label {self.surface!r} of its own, which the strategy uncertainty would "
                 "shadow; set another name with strategy.uncertainty.surface"

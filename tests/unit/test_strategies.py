@@ -138,14 +138,16 @@ def test_impossible_settings_are_refused(make, message):
 
 
 def test_tasks_that_cannot_serve_are_refused():
-    train = (Example("train-0", "a", "x"), Example("train-1", "b", "uncertain"))
+    train = (Example("train-0", "a", "x"), Example("train-1", "b", "uncertain"), Example("train-2", "B!", "x"))
     names = {"x": "x", "uncertain": "uncertain"}
     task = Task("t", tuple(names), "Classify.", {"train": train}, names, definitions={"x": "What is x.", "y": " "})
-    with pytest.raises(ValueError, match="'t' has 1 besides the query"):
+    with pytest.raises(ValueError, match="'t' has 1 different texts besides the query"):
         Icl(2).check(task)
     with pytest.raises(ValueError, match=r"defines 1 of 2 labels \(missing: 'uncertain'\)"):
         Definition().check(task)
-    with pytest.raises(ValueError, match=r"label 'uncertain' of its own.*strategy.uncertainty.surface"):
-        Uncertainty().check(task)
+    with pytest.raises(ValueError, match=r"has a label 'uncertain', which .* rename it in the data"):
+        Uncertainty("unsure").check(task)
+    with pytest.raises(ValueError, match=r"has a label 'x' of its own.*strategy\.uncertainty\.surface"):
+        Uncertainty("x").check(replace(task, labels=("x",)))
     Icl(1).check(task)
     Numeric().check(task)
