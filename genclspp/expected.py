@@ -129,6 +129,8 @@ class ExpectedTrainer(Trainer):
         rewards, start = (torch.tensor(inputs[name], device=logprobs.device) for name in ("rewards", "start"))
         parts = terms(logprobs, rewards, start)
         self._note(parts)
+        ids = self.processing_class(inputs["prompt"], add_special_tokens=False)["input_ids"]
+        self.state.num_input_tokens_seen += sum(map(len, ids))
         loss = -objective(parts, self._beta, self._entropy, self._normalise)
         return (loss, {}) if return_outputs else loss
 

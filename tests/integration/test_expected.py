@@ -1,5 +1,7 @@
 """The exact learner: its objective is the expected reward, its gradient what REINFORCE estimates."""
 
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +12,12 @@ from genclspp import models, scoring
 from genclspp.expected import answer_logprobs, objective, outcomes, terms
 from genclspp.groups import sample
 from genclspp.models import Policy
-from genclspp.prompts import parse
-from genclspp.settings import ModelSettings
-from genclspp.store import Store
+from genclspp.prompts import Prompt, Prompts, parse
+from genclspp.settings import ModelSettings, Reward, RlSettings
+from genclspp.stages import rl
+from genclspp.store import Artifact, Store
+from genclspp.task import UNCERTAIN
+from genclspp.watch import Silent
 
 TINY = {
     "model_type": "qwen2",
@@ -27,6 +32,7 @@ TINY = {
 }
 PROMPTS = ["<|start|>a parcel", "<|start|>an invoice, twice"]
 ANSWERS = ["a", "ab", "b c"]  # one is a prefix of another
+REWARDS_OF_CORRECT = torch.eye(2, 3)
 REWARDS = torch.tensor([[1.0, 0.0, 0.0, -0.5], [0.0, 1.0, 0.2, 0.0]])
 
 
@@ -148,3 +154,39 @@ def test_normalised_prompts_weigh_by_their_spread() -> None:
     (plain,) = torch.autograd.grad(objective(parts, 0, 0, normalise=False), logprobs, retain_graph=True)
     (normalised,) = torch.autograd.grad(objective(parts, 0, 0, normalise=True), logprobs)
     assert torch.allclose(normalised, plain / (parts.spread + 1e-4)[:, None])
+
+
+def side(uncertain: str | None = None) -> Prompts:
+    surfaces = {answer: answer for answer in ANSWERS} | ({UNCERTAIN: uncertain} if uncertain else {})
+    items = tuple(Prompt(f"train-{k}", text, ANSWERS[k % 2]) for k, text in enumerate(PROMPTS * 4))
+    return Prompts(surfaces, "", items)
+
+
+def test_each_answer_and_anything_else_have_the_reward_of_their_text() -> None:
+    rewards = [
+        Reward("correct", "genclspp.rewards.correct", 1.0),
+        Reward("parsed", "genclspp.rewards.parsed", 0.1),
+        Reward("abstained", "genclspp.rewards.abstained", 0.3),
+    ]
+    rows = rl.table(side(uncertain="unsure"), rewards)
+    # answers "a", "ab", "b c", "unsure", then anything else; right are "a" and "ab"
+    assert rows[0] == pytest.approx([1.1, 0.1, 0.1, 0.4, 0.0])
+    assert rows[1] == pytest.approx([0.1, 1.1, 0.1, 0.4, 0.0])
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 4, "target_modules": "all-linear"}])
+def test_the_reward_rises_and_the_policy_can_be_loaded(policy: Policy, tmp_path: Path, lora: dict | None) -> None:
+    args = {"max_steps": 12, "per_device_train_batch_size": 8, "learning_rate": 0.01, "logging_steps": 1}
+    settings = RlSettings(learner="expected", args=args, beta=0.001, normalise=True)
+    rewards = [Reward("correct", "genclspp.rewards.correct", 1.0)]
+    rl.fit(policy, side(), rewards, settings, lora, 0, Silent(), tmp_path)
+    curves = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    rows = [row for row in curves if "reward" in row]
+    assert rows[0].keys() >= {"reward", "kl", "entropy", "invalid", "settled", "grad_norm", "learning_rate"}
+    assert rows[0]["kl"] == pytest.approx(0, abs=1e-4)
+    assert rows[-1]["reward"] > rows[0]["reward"] + 0.1
+    assert rows[-1]["kl"] > 0.05
+    learned = policy.after(Artifact("rl", "0" * 16, tmp_path))
+    logprobs = scoring.label_logprobs(models.load(learned), models.tokenizer(policy), PROMPTS, ANSWERS)
+    assert float((logprobs.exp() * REWARDS_OF_CORRECT).sum(1).mean()) == pytest.approx(rows[-1]["reward"], abs=0.3)
+    assert json.loads((tmp_path / "summary.json").read_text())["tokens"] > 0
