@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib import metadata
@@ -55,11 +56,18 @@ class Store:
         return Artifact(stage, folder.name, folder, json.loads(manifest.read_text())["seconds"])
 
     def cached(
-        self, stage: str, function: Callable[..., None], inputs: Mapping[str, Any], **aside: Any
+        self,
+        stage: str,
+        function: Callable[..., None],
+        inputs: Mapping[str, Any],
+        *,
+        around: Callable[[], AbstractContextManager[Mapping[str, Any]]] = lambda: nullcontext({}),
+        **aside: Any,
     ) -> Artifact:
         """Call `function(**inputs, **aside, out=folder)`, unless equal inputs were worked on before.
 
-        aside: what does not change the result: batch sizes, loggers, devices
+        around: entered when the work is ours to do, after waiting for others; what it gives goes to `function` too
+        aside:  what does not change the result: batch sizes, devices
         """
         done = self.find(stage, inputs)
         if done:
@@ -72,9 +80,10 @@ class Store:
             if done:
                 return done
             partial.mkdir(exist_ok=True)
-            start = time.monotonic()
-            function(**inputs, **aside, out=partial)
-            seconds = round(time.monotonic() - start, 3)
+            with around() as given:
+                start = time.monotonic()
+                function(**inputs, **aside, **given, out=partial)
+                seconds = round(time.monotonic() - start, 3)
             _finish(partial, stage, inputs, seconds)
             partial.rename(folder)
             _sync(folder.parent)
@@ -92,7 +101,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "key") and isinstance(value.key, str):
         return {"key": value.key}
     if is_dataclass(value) and not isinstance(value, type):
-        return {"is": type(value).__name__} | {name: plain(part) for name, part in vars(value).items()}
+        return {"is": f"{type(value).__module__}.{type(value).__qualname__}"} | {name: plain(part) for name, part in vars(value).items()}
     if isinstance(value, Mapping):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
