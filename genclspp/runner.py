@@ -1,7 +1,8 @@
 """Carries out one stage: from the store if it is there, else computed, watched and mirrored."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
@@ -25,23 +26,31 @@ class Runner:
     settings: PredictSettings
     done: list[Artifact] = field(default_factory=list)
 
-    def stage(self, stage: str, function: str, inputs: Mapping[str, Any], **aside: Any) -> Artifact:
+    def stage(
+        self, stage: str, function: str, inputs: Mapping[str, Any], *, watch: bool = False, **aside: Any
+    ) -> Artifact:
         """Call `genclspp.stages.<function>`, named "module.function" so that libraries load only if needed.
 
         Stages that work long take a `watch`: pass `watch=True` to hand them one.
         """
-        found = self.store.find(stage, inputs) or self._compute(stage, function, inputs, aside)
+        found = self.store.find(stage, inputs) or self._compute(stage, function, inputs, watch, aside)
         self.terminal.status(found)
         self.done.append(found)
         return found
 
-    def _compute(self, stage: str, function: str, inputs: Mapping[str, Any], aside: dict[str, Any]) -> Artifact:
-        with self.tracker.run(stage, key(stage, inputs)) as log, self.terminal.bar(stage, log) as bar:
-            hush_libraries()
-            module, _, name = function.rpartition(".")
-            work: Callable[..., None] = getattr(import_module(f"genclspp.stages.{module}"), name)
-            watched = {name: bar if name == "watch" else value for name, value in aside.items()}
-            return self.store.cached(stage, work, inputs, **watched)
+    def _compute(
+        self, stage: str, function: str, inputs: Mapping[str, Any], watch: bool, aside: Mapping[str, Any]
+    ) -> Artifact:
+        @contextmanager
+        def watched() -> Iterator[dict[str, Any]]:
+            """A run and a bar, of the one process that does the work."""
+            with self.tracker.run(stage, key(stage, inputs)) as log, self.terminal.bar(stage, log) as bar:
+                yield {"watch": bar} if watch else {}
+
+        hush_libraries()
+        module, _, name = function.rpartition(".")
+        work: Callable[..., None] = getattr(import_module(f"genclspp.stages.{module}"), name)
+        return self.store.cached(stage, work, inputs, around=watched, **aside)
 
     def read(self, policy: Policy, prompts: Prompts, blank: Prompts | None, *, complete: bool) -> list[Reading]:
         """What `policy` says of each prompt.

@@ -1,0 +1,142 @@
+"""A run that is stopped leaves nothing half-adopted, and the same command goes on from there."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli import Done, artifacts, finish, records, run, start, timeless
+from tests.wandb_files import read_runs
+
+STEPS = 60
+WORDS = (
+    "model=tiny",
+    "tracking=none",
+    "rl=none",
+    "dataset.train_size=24",
+    "dataset.validation_size=8",
+    "dataset.test_size=400",
+    "predict.batch_size=1",
+    "decode=ppl",
+    f"sft.args.max_steps={STEPS}",
+    "sft.args.save_steps=5",
+    "sft.args.logging_steps=1",
+)
+
+
+def stop(outputs: Path, reached: Callable[[Path], Any], number: signal.Signals) -> Done:
+    """Start the command and send a signal as soon as `reached` says so."""
+    process = start(*WORDS, outputs=outputs)
+    until = time.monotonic() + 90
+    while not reached(outputs):
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(number)
+    return finish(process)
+
+
+def is_training(outputs: Path) -> bool:
+    """Whether a checkpoint of SFT is whole."""
+    return any(outputs.glob("artifacts/sft/*.partial/checkpoints/*/trainer_state.json"))
+
+
+def is_scoring(outputs: Path) -> bool:
+    """Whether some of the test prompts are scored, but by far not all."""
+    found = list(outputs.glob("artifacts/score/*.partial/scores.jsonl"))
+    return any(path.read_bytes().count(b"\n") > 20 for path in found)
+
+
+def curve(outputs: Path) -> list[dict[str, float]]:
+    """The rows of SFT's learning curve."""
+    (sft,) = artifacts(outputs, "sft")
+    rows = [json.loads(line) for line in (sft / "training.jsonl").read_text().splitlines()]
+    return [row for row in rows if "loss" in row]
+
+
+def mark_checkpoints(outputs: Path) -> None:
+    """Write into the curves of the checkpoints that they are theirs: these rows will not be computed again."""
+    for path in outputs.glob("artifacts/sft/*.partial/checkpoints/*/trainer_state.json"):
+        with suppress(json.JSONDecodeError):  # the one that the signal has cut off
+            state = json.loads(path.read_text())
+            state["log_history"] = [{**row, "kept": 1.0} for row in state["log_history"]]
+            path.write_text(json.dumps(state))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("undisturbed")
+    run(*WORDS, outputs=outputs).require()
+    return outputs
+
+
+def require_clean_stop(done: Done, outputs: Path, stage: str) -> None:
+    assert done.code == 130
+    assert done.err.strip() == "interrupted; the same command goes on from here"
+    assert "Traceback" not in done.out
+    require_nothing_adopted(outputs, stage)
+
+
+def require_nothing_adopted(outputs: Path, stage: str) -> None:
+    assert records(outputs) == []
+    finished = {path.parent.name for path in artifacts(outputs)}
+    assert finished == ({"base"} if stage == "sft" else {"base", "sft"})
+
+
+def require_same_result(outputs: Path, undisturbed: Path) -> None:
+    (record,), (expected,) = records(outputs), records(undisturbed)
+    assert timeless(record) == timeless(expected)
+    losses, wanted = ([row["loss"] for row in curve(folder)] for folder in (outputs, undisturbed))
+    assert losses == pytest.approx(wanted, abs=1e-6)
+    assert [row["step"] for row in curve(outputs)] == list(range(1, STEPS + 1))
+    assert not list((outputs / "artifacts").rglob("*.partial"))
+    assert not list((outputs / "artifacts").rglob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_training_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: Path, number: signal.Signals):
+    stopped = stop(tmp_path, is_training, number)
+    if number == signal.SIGKILL:
+        assert stopped.code == -signal.SIGKILL
+        require_nothing_adopted(tmp_path, "sft")
+    else:
+        require_clean_stop(stopped, tmp_path, "sft")
+    mark_checkpoints(tmp_path)
+    assert run(*WORDS, outputs=tmp_path).require().computed()["sft"] == 1
+    kept = [row["step"] for row in curve(tmp_path) if "kept" in row]
+    assert 5 <= len(kept) < STEPS
+    assert len(kept) % 5 == 0
+    require_same_result(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_scoring_goes_on_behind_its_last_row(tmp_path: Path, undisturbed: Path, number: signal.Signals):
+    require_clean_stop(stop(tmp_path, is_scoring, number), tmp_path, "score")
+    (partial,) = tmp_path.glob("artifacts/score/*.partial/scores.jsonl")
+    written = partial.read_bytes()
+    again = run(*WORDS, outputs=tmp_path).require()
+    assert again.reused()["sft"] == 1
+    (whole,) = [
+        path for path in tmp_path.glob("artifacts/score/*/scores.jsonl") if path.read_bytes().startswith(written)
+    ]
+    assert whole.read_bytes().count(b"\n") > written.count(b"\n")
+    require_same_result(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("tracking", ["none", "wandb"])
+def test_two_equal_commands_share_one_computation(tmp_path: Path, undisturbed: Path, tracking: str):
+    words = (*WORDS, f"tracking={tracking}", "sft.args.max_steps=200")
+    both = [start(*words, outputs=tmp_path) for _ in range(2)]
+    done = [finish(process).require() for process in both]
+    computed = done[0].computed() + done[1].computed()
+    assert computed == {"sft": 1, "score": 2, "predict": 1}
+    assert len(records(tmp_path)) == 1
+    assert not list((tmp_path / "artifacts").rglob("*.partial"))
+    if tracking == "wandb":
+        (sft,) = [one for one in read_runs(tmp_path / "wandb") if one.job_type == "sft"]
+        assert sum("loss" in row for row in sft.history) == 200
