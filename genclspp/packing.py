@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from trl import SFTTrainer
 
-from genclspp.reading import next_token_logits, supports, walk
+from genclspp.reading import call_cost, next_token_logits, supports, walk
 from genclspp.trees import Tree, children, common, grow, path
 
 IGNORED = -100  # the label of tokens that are not learned
@@ -65,7 +65,7 @@ class TreeSFTTrainer(SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         lessons = self._tree_lessons if self._reads_trees else self._plain_lessons
         total, metrics = _learn(lessons(model, inputs))
-        mode = "train" if self.model.training else "eval"
+        mode = "train" if model.training else "eval"
         self._record(mode, metrics, inputs["attention_mask"].sum())
         loss = total / (metrics["count"] if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
@@ -79,7 +79,9 @@ class TreeSFTTrainer(SFTTrainer):
             [row[:length] for row, length in zip(inputs[name].tolist(), lengths, strict=True)]
             for name in ("input_ids", "labels")
         )
-        for members in group(rows, plain.config.get_text_config().hidden_size):
+        config = plain.config.get_text_config()
+        call = call_cost(plain) / (24 * config.hidden_size**2 * config.num_hidden_layers)
+        for members in group(rows, config.hidden_size, call):
             tree, counts = count_wishes([rows[k] for k in members], [labels[k] for k in members])
             wanted = [any(counts[child] for child in children(tree, node)) for node in range(len(counts))]
             for nodes, logits in walk(plain, tree, wanted, len(counts), len(counts), call=model):
@@ -102,19 +104,23 @@ class TreeSFTTrainer(SFTTrainer):
 
     def _record(self, mode: str, metrics: dict[str, Tensor], tokens: Tensor) -> None:
         """Log what `SFTTrainer` logs."""
-        sums = {name: self.accelerator.gather_for_metrics(value).sum().item() for name, value in metrics.items()}
+        sums = {name: self._sum(value) for name, value in metrics.items()}
         for name in ("entropy", "mean_token_accuracy"):
             self._metrics[mode][name].append(sums[name] / max(sums["count"], 1))
         if mode == "train":
-            self._total_train_tokens += self.accelerator.gather_for_metrics(tokens).sum().item()
+            self._total_train_tokens += self._sum(tokens)
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
 
+    def _sum(self, value: Tensor) -> float:
+        """Over all processes."""
+        return torch.as_tensor(self.accelerator.gather_for_metrics(value)).sum().item()
 
-CALL, MOST = 64, 8192  # a call costs about as much as reading that many tokens; nodes in one tree
+
+MOST = 8192  # nodes in one tree; the mask has their square
 
 
-def group(rows: Sequence[Sequence[int]], hidden: int) -> list[list[int]]:
-    """Which rows to read as one tree.
+def group(rows: Sequence[list[int]], hidden: int, call: float) -> list[list[int]]:
+    """Which rows to read as one tree, where a call costs as much as reading `call` tokens.
 
     A row that joins a tree saves a call and the prefix that it shares, about 24 x hidden x hidden operations per
     token and layer. It costs attention between strangers, 8 x hidden for each of its new tokens and each node that
@@ -125,7 +131,7 @@ def group(rows: Sequence[Sequence[int]], hidden: int) -> list[list[int]]:
     for k in sorted(range(len(rows)), key=lambda k: rows[k]):
         shared = common(last, rows[k])
         new = len(rows[k]) - shared
-        if groups and new * nodes < 3 * hidden * (shared + CALL) and nodes + new <= MOST:
+        if groups and new * nodes < 3 * hidden * (shared + call) and nodes + new <= MOST:
             groups[-1].append(k)
             nodes += new
         else:

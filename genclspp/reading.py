@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -66,14 +67,15 @@ def walk(
     """
     nodes = [node for node, count in enumerate(count_below(tree, wanted)) if count]
     chunks = list(_windows(nodes, wanted, window, most))
-    memory = {"past_key_values": DynamicCache(), "use_cache": True} if len(chunks) > 1 else {"use_cache": False}
+    cache = DynamicCache() if len(chunks) > 1 else None
     cached: list[int] = []
     for chunk in chunks:
-        if cached:
-            cached = _rewind(memory["past_key_values"], cached, path(tree, tree.parents[chunk[0]]))
+        if cache is not None:
+            cached = _rewind(cache, cached, path(tree, tree.parents[chunk[0]]))
         cached = cached + chunk
         asked = [k for k, node in enumerate(chunk) if wanted[node]]
         keep = torch.tensor(asked, dtype=torch.long, device=model.device)
+        memory = {"past_key_values": cache, "use_cache": cache is not None}
         logits = next_token_logits(model, keep, call, **inputs(model, tree, chunk, cached), **memory)
         if asked:
             yield [chunk[k] for k in asked], logits[0]
@@ -96,7 +98,8 @@ def _windows(nodes: list[int], wanted: Sequence[bool], width: int, asked: int) -
 def _rewind(cache: DynamicCache, cached: list[int], kept: list[int]) -> list[int]:
     """Of the nodes `cached`, keep only `kept` in `cache`."""
     place = {node: k for k, node in enumerate(cached)}
-    for layer in cache.layers:
+    layers: list[Any] = cache.layers
+    for layer in layers:
         index = torch.tensor([place[node] for node in kept], dtype=torch.long, device=layer.keys.device)
         layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
     return kept
@@ -108,11 +111,10 @@ def _note(said: Predictions, tree: Tree, nodes: list[int], logits: Tensor) -> No
     total = logits.logsumexp(-1)
     for node, peak in zip(nodes, (logits.amax(-1) - total).tolist(), strict=True):
         said.peaks[node] = peak
-    rows, after = zip(
-        *((row, child) for row, node in enumerate(nodes) for child in children(tree, node)), strict=True
-    )
-    found = logits[rows, [tree.tokens[child] for child in after]] - total[[*rows]]
-    for child, value in zip(after, found.tolist(), strict=True):
+    pairs = [(row, child) for row, node in enumerate(nodes) for child in children(tree, node)]
+    rows = [row for row, _ in pairs]
+    found = logits[rows, [tree.tokens[child] for _, child in pairs]] - total[rows]
+    for (_, child), value in zip(pairs, found.tolist(), strict=True):
         said.logprobs[child] = value
 
 
@@ -152,15 +154,23 @@ def masks(model, tree: Tree, queries: list[int], keys: list[int]) -> Tensor | di
     return {"full_attention": mask(math.inf), "sliding_attention": mask(slide)}
 
 
-CALL_COST = 3e8  # fixed cost of a forward pass, in the multiply-adds it could have done meanwhile
+# Fixed cost of a forward pass, in the operations it could have done meanwhile: measured on two CPU cores; for
+# accelerators an estimate, a few thousand kernel launches
+CALL_COST = {"cpu": 3e8}
+ACCELERATED = 1e12
 LOGITS = 2**25  # logits in memory at once
 
 
+def call_cost(model) -> float:
+    """What a forward pass costs beside its tokens, in operations."""
+    return CALL_COST.get(model.device.type, ACCELERATED)
+
+
 def width(model) -> int:
-    """Nodes per window at which the cost of calls and of discarded attention are equal."""
+    """Nodes per window at which calls and discarded attention cost the same."""
     config = model.config.get_text_config()
     discarded = 4 * config.hidden_size * config.num_hidden_layers
-    return min(max(math.isqrt(int(CALL_COST / discarded)), 64), 4096)
+    return min(max(math.isqrt(int(call_cost(model) / discarded)), 256), 4096)
 
 
 def most_logits(model) -> int:

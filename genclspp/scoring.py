@@ -161,9 +161,9 @@ def tokenise(tokenizer, prompts: list[str], labels: list[str]) -> list[Question]
         end = prompt[-TAIL:]
         joined = [_change(ids, known[end], known[end + label]) for label in labels]
         if None in joined:
-            texts = [prompt + label for label in labels]
-            joined = [_change(ids, ids, other) for other in _encode(tokenizer, texts)]
-        questions.append(_question(prompt, ids, joined))
+            whole_texts = _encode(tokenizer, [prompt + label for label in labels])
+            joined = [_change(ids, ids, other) for other in whole_texts]
+        questions.append(_question(prompt, ids, [change for change in joined if change is not None]))
     return questions
 
 
