@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp import compose
+from genclspp import compose, errors, sweep
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
@@ -22,7 +22,7 @@ def run(config: DictConfig) -> float:
     except Exception as error:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise  # the other cells go on
-        raise compose.stop(error) from None
+        raise errors.stop(error) from None
 
 
 def _run(config: DictConfig) -> float:
@@ -32,7 +32,7 @@ def _run(config: DictConfig) -> float:
     cell = compose.cell(config)
     terminal = Terminal()
     quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{pipeline.record_path(cell).stem}.log", terminal.console)
-    if not compose.is_checked_sweep():
+    if not sweep.is_checked():
         pipeline.check(cell)
     return pipeline.run(cell, terminal)["accuracy"]
 
@@ -52,7 +52,7 @@ def main() -> None:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        raise compose.stop(error) from None
+        raise errors.stop(error) from None
 
 
 def _stop(*_: Any) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from genclspp import compose
+from genclspp import compose, errors
 from genclspp.prompts import Prompts
 
 SHOW = int(next((word.split("=")[1] for word in sys.argv if word.startswith("show=")), "2"))
@@ -39,7 +39,7 @@ def show(config: DictConfig) -> None:
         for side, splits, strategies in (("train", ("train",), cell.train), ("infer", ("test",), cell.infer)):
             write(side, pipeline.render(task, splits, strategies, base, runner), base)
     except (ValueError, OSError) as error:
-        raise compose.stop(error) from None
+        raise errors.stop(error) from None
 
 
 def write(side: str, prompts: Prompts, base: object) -> None:

@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from genclspp import compose  # noqa: E402
+from genclspp import compose, errors, typed  # noqa: E402
 from genclspp.data import load  # noqa: E402
 from genclspp.settings import DatasetSettings  # noqa: E402
 from genclspp.task import Task  # noqa: E402
@@ -97,7 +97,7 @@ def dataset(words: list[str]) -> DatasetSettings:
     compose.register()
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = hydra.compose("config", overrides=words)
-    return compose.build(DatasetSettings, OmegaConf.to_container(config.dataset, resolve=True), "dataset")
+    return typed.build(DatasetSettings, OmegaConf.to_container(config.dataset, resolve=True), "dataset")
 
 
 def main() -> None:
@@ -123,7 +123,7 @@ def main() -> None:
             answer = " ".join(ask(question(task, label, args.shots, args.seed)).split())
             print(f"  {_quoted(label)}: {_quoted(answer)}", flush=True)
     except (ValueError, OSError, HydraException) as error:
-        sys.exit(f"error: {compose.explain(error)}")
+        sys.exit(f"error: {errors.explain(error)}")
 
 
 def _quoted(text: str) -> str:

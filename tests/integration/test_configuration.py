@@ -9,7 +9,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from genclspp import compose
+from genclspp import compose, sweep
 from genclspp.settings import Cell
 
 CONF = Path(compose.CONF)
@@ -79,7 +79,7 @@ def test_every_other_choice_composes(group: str, choice: str):
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_expands_into_different_valid_cells(choice: str):
     config = composed(f"experiment={choice}")
-    cells = [compose.cell(one) for one in compose._expand(config)]
+    cells = [compose.cell(one) for one in sweep.expand(config)]
     assert len(cells) > 1
     assert len({tuple(one.choices.items()) for one in cells}) == len(cells)
     assert {one.sweep for one in cells} == {choice}
@@ -87,7 +87,7 @@ def test_every_experiment_expands_into_different_valid_cells(choice: str):
 
 
 def test_the_pairings_are_the_three_by_three_matrix():
-    cells = [compose.cell(one) for one in compose._expand(composed("experiment=pairings"))]
+    cells = [compose.cell(one) for one in sweep.expand(composed("experiment=pairings"))]
     names = ("zero_shot", "icl", "numeric")
     assert [(one.choices["train"], one.choices["infer"]) for one in cells] == [
         (train, infer) for train in names for infer in names
