@@ -45,14 +45,9 @@ def label_logprobs(model, tokenizer, prompts: list[str], labels: list[str], *, a
 
 def score(model, tokenizer, prompts: list[str], labels: list[str], *, add_eos: bool = True) -> Scores:
     """Score all labels under all prompts; see `Scores`."""
-    if tokenizer.eos_token_id is None:
-        raise ValueError("the tokenizer has no eos_token; set one, because a label has to end")
-    if not labels:
-        raise ValueError("labels is empty; expected at least one")
-    step = max(BLOCK // len(labels), 1)
     with evaluating(model):
         blocks = [
-            _score(model, tokenizer, prompts[k : k + step], labels, add_eos) for k in range(0, len(prompts), step)
+            _score(model, tokenizer, block, labels, add_eos) for block in _blocks(tokenizer, prompts, labels)
         ]
     empty = torch.zeros(0, len(labels))
     return Scores(
@@ -65,6 +60,16 @@ def score(model, tokenizer, prompts: list[str], labels: list[str], *, add_eos: b
 
 
 BLOCK = 2**15  # answers in one tree; bounds the memory of the tree itself, in which a prompt is shared anyway
+
+
+def _blocks(tokenizer, prompts: list[str], labels: list[str]) -> list[list[str]]:
+    """Prompts that are read as one tree."""
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no eos_token; set one, because a label has to end")
+    if not labels:
+        raise ValueError("labels is empty; expected at least one")
+    step = max(BLOCK // len(labels), 1)
+    return [prompts[k : k + step] for k in range(0, len(prompts), step)]
 
 
 def _score(model, tokenizer, prompts: list[str], labels: list[str], add_eos: bool) -> Scores:
@@ -99,14 +104,39 @@ def complete(
     the `scores` of the same prompts and labels where they are known, to save the reading too. A generation_config
     that edits logits (a repetition penalty, say) leaves nothing to know beforehand: all is generated then.
     """
-    if _edits_logits(model):
-        known: list[list[int] | None] = [None] * len(prompts)
-    else:
-        known = (scores or score(model, tokenizer, prompts, labels)).greedy
+    known: list[list[int] | None] = [None] * len(prompts)
+    if not _edits_logits(model):
+        known = scores.greedy if scores else greedy(model, tokenizer, prompts, labels)
     rest = [prompt for prompt, ids in zip(prompts, known, strict=True) if ids is None]
     written = iter(generate(model, tokenizer, rest, max_new_tokens=max_new_tokens))
     completions = [next(written) if ids is None else ids[:max_new_tokens] for ids in known]
     return [tokenizer.decode(ids, skip_special_tokens=True) for ids in completions]
+
+
+def greedy(model, tokenizer, prompts: list[str], labels: list[str]) -> list[list[int] | None]:
+    """`Scores.greedy` alone, for less: read the prompts, then only the labels that begin as the model does."""
+    stops = _stops(model, tokenizer)
+    written: list[list[int] | None] = []
+    with evaluating(model):
+        for block in _blocks(tokenizer, prompts, labels):
+            tree, starts, _ = plant(tokenise(tokenizer, block, labels), tokenizer.eos_token_id)
+            first = read(model, tree, _inside(tree, starts))
+            chosen = {start: _likely(tree, first, start) for start in starts}
+            longer = {
+                start: child for start, child in chosen.items() if child >= 0 and tree.stops[child] > child + 1
+            }
+            below = [node for child in longer.values() for node in range(child, tree.stops[child])]
+            rest = read(model, tree, _inside(tree, [*longer, *below])) if longer else first
+            written += [_greedy(tree, rest if start in longer else first, start, stops) for start in starts]
+    return written
+
+
+def _inside(tree: trees.Tree, nodes: list[int]) -> list[bool]:
+    """Marks those of `nodes` that something follows."""
+    marks = [False] * len(tree.tokens)
+    for node in nodes:
+        marks[node] = tree.stops[node] > node + 1
+    return marks
 
 
 def generate(model, tokenizer, prompts: list[str], *, max_new_tokens: int, budget: int = 8192) -> list[list[int]]:
@@ -209,14 +239,17 @@ def plant(questions: list[Question], eos: int) -> tuple[trees.Tree, list[int], l
 def _greedy(tree: trees.Tree, said: Predictions, node: int, stops: set[int]) -> list[int] | None:
     """Tokens on the most likely way from `node` to a stop; None where it leaves the tree."""
     ids: list[int] = []
-    while True:
-        likely = (child for child in trees.children(tree, node) if said.logprobs[child] >= said.peaks[node])
-        node = next(likely, -1)
-        if node < 0:
-            return None
+    while (node := _likely(tree, said, node)) >= 0:
         if tree.tokens[node] in stops:
             return ids
         ids.append(tree.tokens[node])
+    return None
+
+
+def _likely(tree: trees.Tree, said: Predictions, node: int) -> int:
+    """The child that holds the most likely token after `node`, -1 if none does."""
+    children = trees.children(tree, node)
+    return next((child for child in children if said.logprobs[child] >= said.peaks[node]), -1)
 
 
 def _constrained(answers: list[list[int]], logprobs: list[float]) -> int:
