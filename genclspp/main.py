@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp import compose, errors, sweep
+from genclspp import compose, errors, help, sweep
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
@@ -44,6 +44,9 @@ def main() -> None:
     for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(bars, "1")  # our own bars tell how far a stage is
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if help.is_wanted(sys.argv[1:]):
+        print(help.text())
+        return
     compose.register()
     signal.signal(signal.SIGTERM, _stop)
     try:

@@ -29,9 +29,9 @@ WORDS = (
 )
 
 
-def stop(outputs: Path, reached: Callable[[Path], Any], number: signal.Signals) -> Done:
+def stop(outputs: Path, reached: Callable[[Path], Any], number: signal.Signals, *more: str) -> Done:
     """Start the command and send a signal as soon as `reached` says so."""
-    process = start(*WORDS, outputs=outputs)
+    process = start(*WORDS, *more, outputs=outputs)
     until = time.monotonic() + 90
     while not reached(outputs):
         assert process.poll() is None, finish(process)
@@ -96,6 +96,11 @@ def require_same_result(outputs: Path, undisturbed: Path) -> None:
     assert [row["step"] for row in curve(outputs)] == list(range(1, STEPS + 1))
     assert not list((outputs / "artifacts").rglob("*.partial"))
     assert not list((outputs / "artifacts").rglob("checkpoint-*"))
+
+
+def test_a_sweep_stops_as_a_whole(tmp_path: Path):
+    process = stop(tmp_path, is_training, signal.SIGINT, "-m", "seed=0,1")
+    require_clean_stop(process, tmp_path, "sft")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
