@@ -101,7 +101,8 @@ def plain(value: Any) -> Any:
     if hasattr(value, "key") and isinstance(value.key, str):
         return {"key": value.key}
     if is_dataclass(value) and not isinstance(value, type):
-        return {"is": f"{type(value).__module__}.{type(value).__qualname__}"} | {name: plain(part) for name, part in vars(value).items()}
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {"is": kind} | {name: plain(part) for name, part in vars(value).items()}
     if isinstance(value, Mapping):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
