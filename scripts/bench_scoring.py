@@ -112,15 +112,17 @@ def growth(data: str, repeats: int, plot: str) -> list[dict]:
 
 
 def point(axis: str, value: int, model, tokenizer, prompts, answers, repeats: int) -> dict:
-    runs = [bench.measure(lambda: score(model, tokenizer, prompts, answers)) for _ in range(repeats)]
-    seconds = statistics.median(seconds for _, seconds, _ in runs) / len(prompts)
-    tokens = runs[0][0].tokens
+    def work():
+        return score(model, tokenizer, prompts, answers)
+
+    run = bench.take_turns({"ours": lambda: work}, repeats)["ours"]
     return {
         "axis": axis,
         "value": value,
         "labels": len(answers),
-        "milliseconds_per_prompt": round(1000 * seconds, 2),
-        "tokens_per_prompt": round(tokens / len(prompts), 1),
+        "milliseconds_per_prompt": round(1000 * statistics.median(run["seconds"]) / len(prompts), 2),
+        "cpu_milliseconds_per_prompt": round(1000 * statistics.median(run["cpu"]) / len(prompts), 2),
+        "tokens_per_prompt": round(run["result"].tokens / len(prompts), 1),
     }
 
 
@@ -130,10 +132,10 @@ def draw(table: list[dict], file: str) -> None:
     figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.4), sharey=False)
     for panel, axis in zip(panels, ("labels", "prompt tokens"), strict=True):
         rows = [row for row in table if row["axis"] == axis]
-        x, y = [row["value"] for row in rows], [row["milliseconds_per_prompt"] for row in rows]
+        x, y = [row["value"] for row in rows], [row["cpu_milliseconds_per_prompt"] for row in rows]
         panel.loglog(x, y, "o-", label="measured")
         panel.loglog(x, [y[0] * value / x[0] for value in x], ":", color="grey", label="proportional")
-        panel.set(xlabel=axis, ylabel="ms per prompt")
+        panel.set(xlabel=axis, ylabel="processor ms per prompt")
         panel.legend(frameon=False)
     figure.tight_layout()
     figure.savefig(file, dpi=120)
