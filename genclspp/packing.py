@@ -127,7 +127,8 @@ def group(rows: Sequence[list[int]], hidden: int, call: float) -> list[list[int]
     is there. So long rows that share little are read apart, and a shared list of labels keeps a batch together.
     """
     groups: list[list[int]] = []
-    nodes, last = 0, []
+    nodes = 0
+    last: Sequence[int] = []
     for k in sorted(range(len(rows)), key=lambda k: rows[k]):
         shared = common(last, rows[k])
         new = len(rows[k]) - shared

@@ -278,6 +278,6 @@ def _mismatch(model) -> str | None:
         return f"{type(error).__name__}: {error}"
     plain = read_plain(model, tree, wanted).logprobs
     flat = read_plain(model, grow([tree.tokens]), wanted).logprobs  # as if the mask were ignored
-    error, ignored = (max(abs(a - b) for a, b in zip(plain, other, strict=True)) for other in (ours, flat))
+    off, ignored = (max(abs(a - b) for a, b in zip(plain, other, strict=True)) for other in (ours, flat))
     tolerance = min(ignored / 4, 1e-4 if model.dtype == torch.float32 else math.inf)
-    return None if error <= tolerance else f"a log-probability differs by {error:.1e}"
+    return None if off <= tolerance else f"a log-probability differs by {off:.1e}"
