@@ -203,7 +203,7 @@ def _told(metric: Metric, record: Record) -> str:
 
 def _shared(records: Sequence[Record], shared: Mapping[str, Any], shown: Sequence[Metric]) -> str:
     first = records[0]
-    same = [f"{name} {value}" for name, value in shared.items()]
+    same = [f"{name} {value}" for name, value in shared.items() if value != ""]
     facts = (Metric("examples", "examples", str), Metric("majority", "majority", _percent))
     hidden = [metric for metric in METRICS if metric not in shown and metric.name != "coverage"]
     same += [

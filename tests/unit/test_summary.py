@@ -97,7 +97,8 @@ def test_a_given_baseline_is_compared_with_all():
 
 
 def test_what_is_equal_everywhere_is_named_once_below():
-    text = printed([record(), record("icl", "icl", 0.9)])
+    text = printed([record(overrides=""), record("icl", "icl", 0.9, overrides="")])
+    assert "overrides" not in text
     assert text.count("tickets") == text.count("minilm") == text.count("reward correct") == 1
     assert "in all: dataset tickets · model minilm · decode ppl" in text
     assert "examples 500 · majority 17.0 · invalid 0.0" in text
