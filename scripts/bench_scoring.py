@@ -51,9 +51,11 @@ def compare(case: str, args: argparse.Namespace) -> dict:
     prompts = [bench.prompt(labels, row["text"]) for row in rows[: args.prompts]]
     answers = [f" {label}" for label in labels]
     peer = harness(model, tokenizer, prompts, answers, args.batch)
-    runs = bench.take_turns(
-        {"peer": peer, "ours": lambda: score(model, tokenizer, prompts, answers)}, args.repeats
-    )
+
+    def ours():
+        return score(model, tokenizer, prompts, answers)
+
+    runs = bench.take_turns({"peer": lambda: peer, "ours": lambda: ours}, args.repeats)
     theirs, found = runs["peer"]["result"], runs["ours"]["result"]
     body, head = bench.parameters(model)
     # The head is needed wherever a label token is predicted; nearly all nodes but the prompts' are such places.
