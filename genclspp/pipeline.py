@@ -11,7 +11,7 @@ from genclspp.models import Policy
 from genclspp.prompts import Prompts, Strategy
 from genclspp.runner import Runner
 from genclspp.settings import Cell
-from genclspp.store import Store, commit, key, plain, versions, write_json
+from genclspp.store import Store, key, manifest, plain, write_json
 from genclspp.task import Task
 from genclspp.terminal import Terminal
 from genclspp.tracking import Tracker
@@ -152,9 +152,21 @@ def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[s
             if name in ("tokens", "temperature"):
                 record[f"{name}/{artifact.stage}"] = record.get(f"{name}/{artifact.stage}", 0) + value
     record["seconds"] = round(sum(artifact.seconds for artifact in runner.done), 3)
-    record |= {f"version/{name}": version for name, version in versions().items()}
-    record["commit"] = commit()
-    return record
+    return record | _origin([manifest(artifact.path) for artifact in runner.done])
+
+
+def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """The versions and commits that computed the artifacts, whenever that was; several are joined by " + "."""
+    found: dict[str, list[str]] = {}
+    for one in manifests:
+        for name, value in {
+            **{f"version/{k}": v for k, v in one["versions"].items()},
+            "commit": one["commit"],
+        }.items():
+            found.setdefault(name, [])
+            if value and value not in found[name]:
+                found[name].append(value)
+    return {name: " + ".join(values) or None for name, values in found.items()}
 
 
 def record_path(cell: Cell) -> Path:

@@ -11,9 +11,11 @@ whole, everything else is unfinished.
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, is_dataclass
@@ -24,6 +26,7 @@ from typing import Any
 
 from filelock import FileLock
 
+CHECKED = 2**28  # bytes; larger files are not hashed again at every use
 VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
@@ -48,12 +51,19 @@ class Store:
     root: Path
 
     def find(self, stage: str, inputs: Mapping[str, Any]) -> Artifact | None:
-        """The finished artifact of these inputs, if there is one."""
+        """The finished artifact of these inputs, if there is one and it is as it was left.
+
+        One that was changed or damaged since is removed, with a warning, so that it is computed again.
+        """
         folder = self.root / stage / key(stage, inputs)
-        manifest = folder / "manifest.json"
-        if not manifest.exists():
+        if not folder.exists():
             return None
-        return Artifact(stage, folder.name, folder, json.loads(manifest.read_text())["seconds"])
+        damage = _damage(folder)
+        if damage:
+            warnings.warn(f"the artifact {folder} is damaged ({damage}); it is computed again", stacklevel=2)
+            shutil.rmtree(folder)
+            return None
+        return Artifact(stage, folder.name, folder, manifest(folder)["seconds"])
 
     def cached(
         self,
@@ -114,6 +124,11 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a stage cannot be keyed by a {type(value).__name__}: {value!r}")
 
 
+def manifest(folder: Path) -> dict[str, Any]:
+    """What is on record of a finished artifact."""
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
@@ -155,11 +170,26 @@ def commit() -> str | None:
     return f"{head}+changes" if head and git("status", "--porcelain", "--", str(here)) else head
 
 
+def _damage(folder: Path) -> str | None:
+    """What is not as the manifest says, if anything."""
+    try:
+        files = manifest(folder)["files"]
+    except (OSError, ValueError, KeyError):
+        return "its manifest cannot be read"
+    for name, known in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size <= CHECKED and digest(path) != known:
+            return f"{name} was changed"
+    return None
+
+
 def _finish(folder: Path, stage: str, inputs: Mapping[str, Any], seconds: float) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
     for path in files:
         _sync(path)
-    manifest = {
+    written = {
         "stage": stage,
         "inputs": {name: _outline(plain(value)) for name, value in inputs.items()},
         "files": {str(path.relative_to(folder)): digest(path) for path in files},
@@ -167,7 +197,7 @@ def _finish(folder: Path, stage: str, inputs: Mapping[str, Any], seconds: float)
         "versions": versions(),
         "commit": commit(),
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", written)
     _sync(folder)
 
 

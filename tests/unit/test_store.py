@@ -223,3 +223,25 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     write_json(path, {"label": "third"})
     assert json.loads(path.read_text(encoding="utf-8")) == {"label": "third"}
     assert list(path.parent.glob("*.json")) == [path]
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda folder: (folder / "numbers.txt").write_text("43"), "numbers.txt was changed"),
+        (lambda folder: (folder / "numbers.txt").unlink(), "numbers.txt is missing"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "its manifest cannot be read"),
+    ],
+)
+def test_a_damaged_artifact_is_computed_again_and_that_is_said(tmp_path, harm, told):
+    store = Store(tmp_path)
+
+    def write(value, out):
+        (out / "numbers.txt").write_text(str(value))
+
+    harm(store.cached("stage", write, {"value": 42}).path)
+    with pytest.warns(UserWarning, match=told):
+        again = store.cached("stage", write, {"value": 42})
+    assert not again.reused
+    assert (again.path / "numbers.txt").read_text() == "42"
+    assert store.cached("stage", write, {"value": 42}).reused
