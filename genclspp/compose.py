@@ -114,6 +114,8 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
 
     def name(group: str, section: str) -> str:
         chose = chosen.get(group)
+        if not isinstance(chose, str) and section in ("dataset", "model", "decode", "sft", "rl"):
+            raise ValueError(f"{group} takes one choice, found a list; only strategies and rewards combine")
         return chose if isinstance(chose, str) else "+".join(plain.get(section) or {}) or "zero_shot"
 
     both = name("strategy", "strategy")
@@ -128,8 +130,10 @@ def _overrides(config: DictConfig) -> str:
     """What was typed beside choices of groups: it tells apart the rows of a sweep over a knob."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     silent = {*CHOICES, "strategy", "experiment", "tracking", "name", "outputs", "seed"}
-    words = [word for word in hydra.overrides.task if word.lstrip("+~").partition("=")[0] not in silent]
-    return " ".join(sorted(word for word in words if not word.startswith("tracking.")))
+    last = {word.lstrip("+~").partition("=")[0]: word for word in hydra.overrides.task}
+    return " ".join(
+        word for key, word in sorted(last.items()) if key not in silent and not key.startswith("tracking.")
+    )
 
 
 def _strategies(parts: Any, key: str) -> tuple[Any, ...]:

@@ -37,7 +37,9 @@ def explain(error: BaseException) -> str:
         return _null_choice()
     several = re.match(r"Ambiguous value for argument '(.+?)=(.+?)' 1\.", text)
     if several:
-        wanted = f"-m before it sweeps over them, {several[1]}=[{several[2]}] combines them"
+        wanted = "-m before it sweeps over them"
+        if several[1].startswith(("strategy", "reward")):
+            wanted += f", {several[1]}=[{several[2]}] combines them"
         return f"{several[1]}={several[2]} names several values; {wanted}"
     choice = re.match(r"In '[^']*': Could not find '([^']+)'", text) or re.match(r"Could not find '([^']+)'", text)
     if choice and "Available options" in text:
