@@ -26,13 +26,14 @@ def show(config: DictConfig) -> None:
     from genclspp.runner import Runner
     from genclspp.settings import TrackingSettings
     from genclspp.store import Store
-    from genclspp.terminal import Terminal
+    from genclspp.terminal import Terminal, quiet
     from genclspp.tracking import Tracker
 
     try:
         cell = compose.cell(config)
-        pipeline.check(cell)
         outputs = Path(cell.outputs)
+        quiet(outputs / "logs" / cell.sweep / "show_prompts.log", Console())
+        pipeline.check(cell)
         tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
         runner = Runner(Store(outputs / "artifacts"), Terminal(), tracker, cell.predict)
         task, base = data.load(cell.dataset), models.resolve(cell.model, runner.store)
