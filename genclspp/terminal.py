@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from genclspp.settings import Cell
 from genclspp.store import Artifact
-
-Log = Callable[[Mapping[str, float]], None]
+from genclspp.tracking import Log
 
 
 class Bar:

@@ -16,17 +16,8 @@ from genclspp import models
 from genclspp.settings import ModelSettings
 from genclspp.stages import sft, training
 from genclspp.store import Store
+from tests.tiny import TINY
 
-TINY = {
-    "model_type": "qwen2",
-    "vocab_size": 512,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-}
 PLAIN = {"bf16": False, "gradient_checkpointing": False, "report_to": [], "disable_tqdm": True}
 PROMPTS = ["<|start|>Text: where is it?\nLabel:", "<|start|>Text: money back, please\nLabel:"]
 

