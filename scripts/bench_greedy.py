@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--name", default="banking77", help="the data set")
     parser.add_argument("--prompts", type=int, default=500)
     parser.add_argument("--steps", type=int, default=150, help="training steps of the trained model")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json")
     args = parser.parse_args()
@@ -48,8 +48,8 @@ def compare(case: str, model, tokenizer, args: argparse.Namespace) -> dict:
     def ours() -> list[str]:
         return complete(model, tokenizer, prompts, answers, max_new_tokens=longest)
 
-    runs = bench.take_turns({"generate": lambda: peer, "ours": lambda: ours}, args.repeats)
-    theirs, mine = runs["generate"]["result"], runs["ours"]["result"]
+    runs = bench.take_turns({"generate": lambda _: peer, "ours": lambda _: ours}, args.turns)
+    theirs, mine = (runs[name]["results"][-1] for name in ("generate", "ours"))
     equal = sum(a == b for a, b in zip(theirs, mine, strict=True)) / len(prompts)
     known = sum(text.strip() in {tokenizer.decode(ids) for ids in encode(tokenizer, labels)} for text in theirs)
     right = {

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,21 +17,22 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
 
-def take_turns(contenders: dict[str, Callable[[], Callable[[], Any]]], repeats: int) -> dict[str, dict]:
-    """Run each contender `repeats` times, in turn; per contender its seconds, peak memory and last result.
+def take_turns(contenders: dict[str, Callable[[int], Callable[[], Any]]], turns: int) -> dict[str, dict]:
+    """Run each contender `turns` times, in turn; per contender its seconds, peak memory and results.
 
-    A contender prepares, uncounted, and returns the work to measure.
+    A contender is told which turn it is, prepares, uncounted, and returns the work to measure.
     """
-    runs: dict[str, dict] = {name: {"seconds": [], "cpu": [], "peak_mb": []} for name in contenders}
-    for _ in range(repeats):
+    runs: dict[str, dict] = {name: {"seconds": [], "cpu": [], "peak_mb": [], "results": []} for name in contenders}
+    for turn in range(turns):
         for name, contend in contenders.items():
-            work = contend()
+            work = contend(turn)
             cpu = time.process_time()
             result, seconds, peak = measure(work)
             runs[name]["seconds"].append(round(seconds, 3))
             runs[name]["cpu"].append(time.process_time() - cpu)
             runs[name]["peak_mb"].append(peak)
-            runs[name]["result"] = result
+            runs[name]["results"].append(result)
+            print(f"turn {turn + 1} of {turns}, {name}: {seconds:.2f} s", file=sys.stderr)
     return runs
 
 

@@ -7,6 +7,7 @@ python scripts/bench_scoring.py --data ../shared/data --grow growth.png --json g
 
 import argparse
 import statistics
+from functools import partial
 
 import bench_measure as bench
 import torch
@@ -24,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with banking77, trec6 and clinc150")
     parser.add_argument("--prompts", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=4, help="the prompts are dealt out to them")
     parser.add_argument("--batch", type=int, default=16, help="batch size of the peer")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=list(CASES), help="one case")
@@ -35,7 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.grow:
-        bench.report(growth(args.data, args.repeats, args.grow), args.json)
+        bench.report(growth(args.data, args.turns, args.grow), args.json)
     else:
         names = [args.only] if args.only else list(CASES)
         bench.report([compare(name, args) for name in names], args.json)
@@ -50,48 +51,52 @@ def compare(case: str, args: argparse.Namespace) -> dict:
         labels = [bench.readable(label) for label in labels]
     prompts = [bench.prompt(labels, row["text"]) for row in rows[: args.prompts]]
     answers = [f" {label}" for label in labels]
-    peer = harness(model, tokenizer, prompts, answers, args.batch)
-
-    def ours():
-        return score(model, tokenizer, prompts, answers)
-
-    runs = bench.take_turns({"peer": lambda: peer, "ours": lambda: ours}, args.repeats)
-    theirs, found = runs["peer"]["result"], runs["ours"]["result"]
+    peer = harness(model, tokenizer, answers, args.batch)
+    contenders = {
+        "peer": lambda turn: partial(peer, prompts[turn :: args.turns]),
+        "ours": lambda turn: partial(score, model, tokenizer, prompts[turn :: args.turns], answers),
+    }
+    runs = bench.take_turns(contenders, args.turns)
+    theirs = torch.cat(runs["peer"]["results"])
+    ours = torch.cat([found.logprobs for found in runs["ours"]["results"]])
+    tokens = sum(found.tokens for found in runs["ours"]["results"])
     body, head = bench.parameters(model)
     # The head is needed wherever a label token is predicted; nearly all nodes but the prompts' are such places.
-    floor = 2 * found.tokens * (body + head) / bench.matrix_rate(model.config.hidden_size)
+    floor = 2 * tokens / args.turns * (body + head) / bench.matrix_rate(model.config.hidden_size)
     return bench.summary(
         case,
         runs,
         "peer",
         "ours",
-        largest_difference=f"{(theirs - found.logprobs).abs().max().item():.1e}",
-        same_winner=f"{(theirs.argmax(1) == found.logprobs.argmax(1)).float().mean().item():.1%}",
+        largest_difference=f"{(theirs - ours).abs().max().item():.1e}",
+        same_winner=f"{(theirs.argmax(1) == ours.argmax(1)).float().mean().item():.1%}",
+        prompts=len(prompts),
+        labels=len(labels),
         prompt_tokens=max(len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]),
-        tokens_read=found.tokens,
+        tokens_read=tokens,
         floor_seconds=round(floor, 3),
     )
 
 
-def harness(model, tokenizer, prompts: list[str], answers: list[str], batch: int):
+def harness(model, tokenizer, answers: list[str], batch: int):
     """`loglikelihood` of lm-evaluation-harness for every prompt and answer with its end token."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
     peer = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", device="cpu", batch_size=batch)
-    requests = [
-        Instance("loglikelihood", {}, (prompt, answer + tokenizer.eos_token), k)
-        for k, (prompt, answer) in enumerate((prompt, answer) for prompt in prompts for answer in answers)
-    ]
 
-    def run() -> torch.Tensor:
+    def run(prompts: list[str]) -> torch.Tensor:
+        requests = [
+            Instance("loglikelihood", {}, (prompt, answer + tokenizer.eos_token), k)
+            for k, (prompt, answer) in enumerate((prompt, answer) for prompt in prompts for answer in answers)
+        ]
         found = peer.loglikelihood(requests, disable_tqdm=True)
         return torch.tensor([logprob for logprob, _ in found]).view(len(prompts), len(answers))
 
     return run
 
 
-def growth(data: str, repeats: int, plot: str) -> list[dict]:
+def growth(data: str, turns: int, plot: str) -> list[dict]:
     """Seconds per prompt over the number of labels, and over the length of prompts that share nothing."""
     tokenizer = bench.load_tokenizer()
     model = bench.random_qwen(tokenizer)
@@ -102,29 +107,27 @@ def growth(data: str, repeats: int, plot: str) -> list[dict]:
     table = []
     for count in (2, 5, 10, 20, 50, 100, 150):
         prompts = [bench.prompt(["one of many"], text) for text in texts[:16]]
-        table.append(point("labels", count, model, tokenizer, prompts, answers[:count], repeats))
+        table.append(point("labels", count, model, tokenizer, prompts, answers[:count], turns))
     for length in (50, 100, 200, 500, 1000, 2000):
         prompts = [f"[CLS] {' '.join(words[k * 1600 : k * 1600 + length])}" for k in range(4)]
         prompts = [
             tokenizer.decode(ids[:length]) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]
         ]
-        table.append(point("prompt tokens", length, model, tokenizer, prompts, answers[:20], repeats))
+        table.append(point("prompt tokens", length, model, tokenizer, prompts, answers[:20], turns))
     draw(table, plot)
     return table
 
 
-def point(axis: str, value: int, model, tokenizer, prompts, answers, repeats: int) -> dict:
-    def work():
-        return score(model, tokenizer, prompts, answers)
-
-    run = bench.take_turns({"ours": lambda: work}, repeats)["ours"]
+def point(axis: str, value: int, model, tokenizer, prompts, answers, turns: int) -> dict:
+    work = partial(score, model, tokenizer, prompts, answers)
+    run = bench.take_turns({"ours": lambda _: work}, turns)["ours"]
     return {
         "axis": axis,
         "value": value,
         "labels": len(answers),
         "milliseconds_per_prompt": round(1000 * statistics.median(run["seconds"]) / len(prompts), 2),
         "cpu_milliseconds_per_prompt": round(1000 * statistics.median(run["cpu"]) / len(prompts), 2),
-        "tokens_per_prompt": round(run["result"].tokens / len(prompts), 1),
+        "tokens_per_prompt": round(run["results"][0].tokens / len(prompts), 1),
     }
 
 

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder with banking77 and trec6")
     parser.add_argument("--steps", type=int, default=50, help="steps per turn")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=CASES, help="one case")
     parser.add_argument("--json")
@@ -39,11 +39,11 @@ def compare(name: str, args: argparse.Namespace) -> dict:
     shown = labels if name == "banking77" else ["one word"]
     data = tokenise(shown, rows[: args.batch * args.steps])
     contenders = {
-        "trl": lambda: prepare(SFTTrainer, data, args),
-        "ours": lambda: prepare(TreeSFTTrainer, data, args),
+        "trl": lambda _: prepare(SFTTrainer, data, args),
+        "ours": lambda _: prepare(TreeSFTTrainer, data, args),
     }
-    runs = bench.take_turns(contenders, args.repeats)
-    (their_losses, theirs), (our_losses, ours) = runs["trl"]["result"], runs["ours"]["result"]
+    runs = bench.take_turns(contenders, args.turns)
+    (their_losses, theirs), (our_losses, ours) = (runs[name]["results"][-1] for name in ("trl", "ours"))
     row = bench.summary(name, runs, "trl", "ours", steps=args.steps)
     return row | {
         "our_examples_per_second": round(len(data) / row["our_seconds"], 1),
