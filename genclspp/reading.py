@@ -18,7 +18,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -58,25 +58,56 @@ def read_tree(model, tree: Tree, wanted: Sequence[bool], window: int = 0) -> Pre
     return said
 
 
+@dataclass
+class Memory:
+    """Keys and values of what was read: those of `nodes`, in this order."""
+
+    cache: DynamicCache = field(default_factory=DynamicCache)
+    nodes: list[int] = field(default_factory=list)
+
+    def rewind(self, kept: list[int]) -> None:
+        """Forget all nodes but `kept`."""
+        place = {node: k for k, node in enumerate(self.nodes)}
+        layers: list[Any] = self.cache.layers
+        for layer in layers:
+            index = torch.tensor([place[node] for node in kept], dtype=torch.long, device=layer.keys.device)
+            layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
+        self.nodes = kept
+
+
 def walk(
-    model, tree: Tree, wanted: Sequence[bool], window: int, most: int, call: Callable | None = None
+    model,
+    tree: Tree,
+    wanted: Sequence[bool],
+    window: int,
+    most: int,
+    call: Callable | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Read each node that a wanted one depends on once; yield wanted nodes, with logits (nodes, vocabulary).
 
     window: nodes per call; most: wanted nodes per call; call: stands for `model` where a trainer has wrapped it
+    memory: holds, at each yield, the window and the path to it; what the caller adds to it is forgotten afterwards
     """
     nodes = [node for node, count in enumerate(count_below(tree, wanted)) if count]
     chunks = list(_windows(nodes, wanted, window, most))
-    cache = DynamicCache() if len(chunks) > 1 else None
-    cached: list[int] = []
+    if memory is None and len(chunks) > 1:
+        memory = Memory()
     for chunk in chunks:
-        if cache is not None:
-            cached = _rewind(cache, cached, path(tree, tree.parents[chunk[0]]))
-        cached = cached + chunk
+        keys = chunk
+        if memory is not None:
+            memory.rewind(path(tree, tree.parents[chunk[0]]))
+            memory.nodes = keys = memory.nodes + chunk
         asked = [k for k, node in enumerate(chunk) if wanted[node]]
-        keep = torch.tensor(asked, dtype=torch.long, device=model.device)
-        memory = {"past_key_values": cache, "use_cache": cache is not None}
-        logits = next_token_logits(model, keep, call, **inputs(model, tree, chunk, cached), **memory)
+        depths = [[tree.depths[node] for node in nodes] for nodes in (chunk, keys)]
+        logits = next_token_logits(
+            model,
+            torch.tensor(asked, dtype=torch.long, device=model.device),
+            call,
+            **inputs(model, [tree.tokens[node] for node in chunk], visible(tree, chunk, keys), *depths),
+            past_key_values=memory and memory.cache,
+            use_cache=memory is not None,
+        )
         if asked:
             yield [chunk[k] for k in asked], logits[0]
 
@@ -95,16 +126,6 @@ def _windows(nodes: list[int], wanted: Sequence[bool], width: int, asked: int) -
         yield chunk
 
 
-def _rewind(cache: DynamicCache, cached: list[int], kept: list[int]) -> list[int]:
-    """Of the nodes `cached`, keep only `kept` in `cache`."""
-    place = {node: k for k, node in enumerate(cached)}
-    layers: list[Any] = cache.layers
-    for layer in layers:
-        index = torch.tensor([place[node] for node in kept], dtype=torch.long, device=layer.keys.device)
-        layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
-    return kept
-
-
 def _note(said: Predictions, tree: Tree, nodes: list[int], logits: Tensor) -> None:
     """Enter predictions at `nodes` into `said`; logits: (nodes, vocabulary)."""
     logits = logits.float()
@@ -118,16 +139,21 @@ def _note(said: Predictions, tree: Tree, nodes: list[int], logits: Tensor) -> No
         said.logprobs[child] = value
 
 
-def inputs(model, tree: Tree, queries: list[int], keys: list[int]) -> dict:
-    """What the model is called with to read the nodes `queries` where `keys` are cached or read with them."""
+def inputs(model, tokens: list[int], seen: Tensor, depths: list[int], key_depths: list[int]) -> dict:
+    """What the model is called with to read tokens after, or with, those that they see.
+
+    seen:       (tokens, keys) booleans, over the cached tokens and these
+    depths:     position of each token in its sequence
+    key_depths: the same of the keys
+    """
     return {
-        "input_ids": torch.tensor([[tree.tokens[node] for node in queries]], device=model.device),
-        "position_ids": torch.tensor([[tree.depths[node] for node in queries]], device=model.device),
-        "attention_mask": masks(model, tree, queries, keys),
+        "input_ids": torch.tensor([tokens], device=model.device),
+        "position_ids": torch.tensor([depths], device=model.device),
+        "attention_mask": masks(model, seen, depths, key_depths),
     }
 
 
-def masks(model, tree: Tree, queries: list[int], keys: list[int]) -> Tensor | dict[str, Tensor]:
+def masks(model, seen: Tensor, depths: list[int], key_depths: list[int]) -> Tensor | dict[str, Tensor]:
     """Attention masks (1, 1, queries, keys); a dict where layers differ in how far they look back."""
     config = model.config.get_text_config()
     slide = getattr(config, "sliding_window", None) or math.inf
@@ -138,14 +164,14 @@ def masks(model, tree: Tree, queries: list[int], keys: list[int]) -> Tensor | di
         raise NotImplementedError("local attention")
 
     def mask(reach: float) -> Tensor:
-        seen = visible(tree, queries, keys, reach).to(model.device)[None, None]
+        near = seen
+        if not math.isinf(reach):
+            near = seen & (torch.tensor(depths)[:, None] - torch.tensor(key_depths) < reach)
+        near = near.to(model.device)[None, None]
         if config._attn_implementation == "sdpa":
-            return seen
-        return (
-            torch.zeros(seen.shape, device=model.device)
-            .masked_fill_(~seen, torch.finfo(model.dtype).min)
-            .to(model.dtype)
-        )
+            return near
+        lowest = torch.finfo(model.dtype).min
+        return torch.zeros(near.shape, device=model.device).masked_fill_(~near, lowest).to(model.dtype)
 
     if not types:
         return mask(slide)
@@ -166,11 +192,11 @@ def call_cost(model) -> float:
     return CALL_COST.get(model.device.type, ACCELERATED)
 
 
-def width(model) -> int:
-    """Nodes per window at which calls and discarded attention cost the same."""
+def width(model, calls: int = 1) -> int:
+    """Nodes per window at which discarded attention costs as much as the calls, `calls` per window."""
     config = model.config.get_text_config()
     discarded = 4 * config.hidden_size * config.num_hidden_layers
-    return min(max(math.isqrt(int(call_cost(model) / discarded)), 256), 4096)
+    return min(max(math.isqrt(int(calls * call_cost(model) / discarded)), 256), 4096)
 
 
 def most_logits(model) -> int:

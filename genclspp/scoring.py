@@ -1,4 +1,4 @@
-"""Score every label under every prompt, write greedily, and decode among the labels: all from one said.
+"""Score every label under every prompt, and with that decode among the labels or greedily, from one reading.
 
 The border between prompt and label. Prompts hold every special token as text, so nothing is added when they are
 tokenised, and what counts is the tokenisation of the joined text, prompt + label. Where a label merges with the
@@ -9,14 +9,15 @@ after the tokens of the prompt alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import torch
 from torch import Tensor
 
-from genclspp import trees
-from genclspp.reading import Predictions, batches, evaluating, pad, read
+from genclspp import trees, writing
+from genclspp.reading import Predictions, evaluating, read
 
 
 @dataclass(frozen=True)
@@ -100,63 +101,26 @@ def complete(
 ) -> list[str]:
     """What `model.generate(do_sample=False)` writes after each prompt, special tokens left out.
 
-    Where the completion stays among the labels, it is known from one reading; only the rest is generated. Pass
-    the `scores` of the same prompts and labels where they are known, to save the reading too. A generation_config
-    that edits logits (a repetition penalty, say) leaves nothing to know beforehand: all is generated then.
+    Pass the `scores` of the same prompts and labels where they are known: a completion that stays among the labels
+    can be read off them. A generation_config that edits logits (a repetition penalty, say) leaves nothing to know
+    beforehand: all is generated then.
     """
     known: list[list[int] | None] = [None] * len(prompts)
-    if not _edits_logits(model):
-        known = scores.greedy if scores else greedy(model, tokenizer, prompts, labels)
+    if scores and not writing.edits_logits(model):
+        known = scores.greedy
     rest = [prompt for prompt, ids in zip(prompts, known, strict=True) if ids is None]
-    written = iter(generate(model, tokenizer, rest, max_new_tokens=max_new_tokens))
+    written = iter(generate(model, tokenizer, rest, labels, max_new_tokens=max_new_tokens))
     completions = [next(written) if ids is None else ids[:max_new_tokens] for ids in known]
     return [tokenizer.decode(ids, skip_special_tokens=True) for ids in completions]
 
 
-def greedy(model, tokenizer, prompts: list[str], labels: list[str]) -> list[list[int] | None]:
-    """`Scores.greedy` alone, for less: read the prompts, then only the labels that begin as the model does."""
-    stops = _stops(model, tokenizer)
-    written: list[list[int] | None] = []
-    with evaluating(model):
-        for block in _blocks(tokenizer, prompts, labels):
-            tree, starts, _ = plant(tokenise(tokenizer, block, labels), tokenizer.eos_token_id)
-            first = read(model, tree, _inside(tree, starts))
-            chosen = {start: _likely(tree, first, start) for start in starts}
-            longer = {
-                start: child for start, child in chosen.items() if child >= 0 and tree.stops[child] > child + 1
-            }
-            below = [node for child in longer.values() for node in range(child, tree.stops[child])]
-            rest = read(model, tree, _inside(tree, [*longer, *below])) if longer else first
-            written += [_greedy(tree, rest if start in longer else first, start, stops) for start in starts]
-    return written
-
-
-def _inside(tree: trees.Tree, nodes: list[int]) -> list[bool]:
-    """Marks those of `nodes` that something follows."""
-    marks = [False] * len(tree.tokens)
-    for node in nodes:
-        marks[node] = tree.stops[node] > node + 1
-    return marks
-
-
-def generate(model, tokenizer, prompts: list[str], *, max_new_tokens: int, budget: int = 8192) -> list[list[int]]:
-    """Greedy completions by `model.generate` in left-padded batches: new tokens, up to EOS."""
-    rows, stops = _encode(tokenizer, prompts), _stops(model, tokenizer)
-    order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
-    written: list[list[int]] = []
-    with evaluating(model):
-        for batch in batches([rows[k] for k in order], budget):
-            ids, attention = pad(batch, model.device, left=True)
-            output = model.generate(
-                input_ids=ids,
-                attention_mask=attention,
-                do_sample=False,
-                max_new_tokens=max_new_tokens,
-                eos_token_id=sorted(stops),
-                pad_token_id=min(stops) if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
-            )
-            written += [_until(row, stops) for row in output[:, ids.shape[1] :].tolist()]
-    return [ids for _, ids in sorted(zip(order, written, strict=True))]
+def generate(
+    model, tokenizer, prompts: list[str], labels: Sequence[str] = (), *, max_new_tokens: int
+) -> list[list[int]]:
+    """Greedy completions: new tokens, up to EOS. Where `labels` are likely to be written, it goes faster."""
+    rows = _encode(tokenizer, prompts)
+    drafts = tokenise(tokenizer, prompts[:1], list(labels))[0].answers if prompts and labels else []
+    return writing.write(model, rows, _stops(model, tokenizer), max_new_tokens, drafts)
 
 
 @dataclass(frozen=True)
@@ -268,19 +232,3 @@ def _stops(model, tokenizer) -> set[int]:
     if stops is None:
         stops = tokenizer.eos_token_id
     return set(stops) if isinstance(stops, list) else {stops}
-
-
-EDITS = (
-    *("repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "sequence_bias", "guidance_scale"),
-    *("min_length", "min_new_tokens", "exponential_decay_length_penalty"),
-    *("forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens"),
-)
-
-
-def _edits_logits(model) -> bool:
-    """Whether `model.generate` does more than take the most likely token."""
-    return any(getattr(model.generation_config, name, None) not in (None, 0, 1) for name in EDITS)
-
-
-def _until(ids: list[int], stops: set[int]) -> list[int]:
-    return ids[: next((k for k, token in enumerate(ids) if token in stops), len(ids))]

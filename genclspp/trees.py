@@ -16,7 +16,6 @@ With nodes numbered depth first, `j` is `i` or its ancestor exactly if j <= i < 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -110,14 +109,7 @@ def count_below(tree: Tree, wanted: Sequence[bool]) -> list[int]:
     return [before[stop] - before[node] for node, stop in enumerate(tree.stops)]
 
 
-def visible(tree: Tree, queries: Sequence[int], keys: Sequence[int], reach: float = math.inf) -> Tensor:
-    """Which nodes a node attends to: its ancestors and itself, at most `reach` tokens back (sliding windows).
-
-    returns: (queries, keys) booleans
-    """
+def visible(tree: Tree, queries: Sequence[int], keys: Sequence[int]) -> Tensor:
+    """Which nodes a node attends to, its ancestors and itself: (queries, keys) booleans."""
     query, key = torch.tensor(queries)[:, None], torch.tensor(keys)
-    seen = (key <= query) & (query < torch.tensor([tree.stops[node] for node in keys]))
-    if math.isinf(reach):
-        return seen
-    depth = torch.tensor([tree.depths[node] for node in queries])[:, None]
-    return seen & (depth - torch.tensor([tree.depths[node] for node in keys]) < reach)
+    return (key <= query) & (query < torch.tensor([tree.stops[node] for node in keys]))

@@ -13,7 +13,8 @@ from datasets import Dataset
 from trl import SFTConfig
 
 from genclspp.packing import TreeSFTTrainer
-from genclspp.scoring import complete, generate
+from genclspp.scoring import complete
+from genclspp.writing import write_plain
 
 
 def main() -> None:
@@ -42,7 +43,8 @@ def compare(case: str, model, tokenizer, args: argparse.Namespace) -> dict:
     longest = 1 + max(len(ids) for ids in tokenizer(answers, add_special_tokens=False)["input_ids"])
 
     def peer() -> list[str]:
-        written = generate(model, tokenizer, prompts, max_new_tokens=longest)
+        rows = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+        written = write_plain(model, rows, {tokenizer.eos_token_id}, longest)
         return [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
 
     def ours() -> list[str]:

@@ -28,8 +28,10 @@ from transformers import (
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from genclspp import writing
 from genclspp.reading import read, read_plain, read_tree, supports
 from genclspp.trees import grow, path
+from genclspp.writing import write, write_plain
 
 VOCABULARY = 90
 SMALL = {
@@ -137,6 +139,34 @@ def test_tree_reading_equals_plain_reading(name, attention, tree):
         assert said.logprobs == pytest.approx(expected, abs=1e-4)
         assert said.peaks == pytest.approx(readings[0].peaks, abs=1e-4)
     assert readings[0].tokens == len(tree.tokens) < readings[-1].tokens
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_tree_writing_equals_generate(name, monkeypatch):
+    model = build(READERS[name], attn_implementation="eager" if name == "gemma2" else "sdpa")
+    rng = random.Random(1)
+    stem = [rng.randrange(4, VOCABULARY) for _ in range(9)]
+    rows = [stem + [rng.randrange(4, VOCABULARY) for _ in range(rng.randint(0, 6))] for _ in range(12)]
+    rows += [rows[0], rows[1] + rows[2]]
+    expected = write_plain(model, rows, {2, 5}, 7)
+    assert len({tuple(ids) for ids in expected}) > 2
+    wrong = [[rng.choice(ids or [4]) for _ in range(4)] for ids in expected]
+    monkeypatch.setattr(writing, "width", lambda model, calls=1: 16)
+    for drafts in ([], expected, wrong, [*expected, *wrong], [[*ids, 2] for ids in expected[::3]]):
+        assert write(model, rows, {2, 5}, 7, drafts) == expected
+
+
+def test_drafts_that_come_true_save_calls():
+    model = build(READERS["qwen2"])
+    calls = []
+    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    rows = [[9, 8, 7, 6]]
+    free = write_plain(model, rows, {2}, 8)
+    write(model, rows, {2}, 8)
+    calls.clear()
+    assert [write(model, rows, {2}, 8), len(calls)] == [free, 8]
+    calls.clear()
+    assert [write(model, rows, {2}, 8, drafts=free), len(calls)] == [free, 2]
 
 
 @pytest.mark.parametrize("name", OTHERS)
