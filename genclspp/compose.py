@@ -45,6 +45,10 @@ CHOICES = {
 AT_LEAST = {
     "model.max_length": 1,
     "rl.examples": 1,
+    "rl.held_out": 0,
+    "rl.checks": 1,
+    "rl.stop_invalid": 0,
+    "rl.stop_kl": 0,
     "predict.batch_size": 1,
     "predict.max_new_tokens": 1,
     "predict.calibration": 0,
@@ -102,6 +106,10 @@ def _check_bounds(sections: Mapping[str, Any]) -> None:
         value = getattr(sections[section], name)
         if value is not None and value < least:
             raise ValueError(f"{key}={value}; expected {least} or more")
+    for name in ("solved", "warmup"):
+        share = getattr(sections["rl"], name)
+        if not 0 < share < 1:
+            raise ValueError(f"rl.{name}={share}; expected a share between 0 and 1")
 
 
 def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from genclspp.scoring import plant, tokenise
 from genclspp.trees import children
 
 SMALLEST = 1e-12  # of the probability of anything else, whose logarithm is taken
+GROUP = 8  # samples, the usual size of a group in GRPO
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Terms:
     kl:      divergence from the start, over the answers and the one outcome "anything else"
     entropy: of the same distribution
     invalid: probability of anything else
+    equal:   probability that `GROUP` samples all have the same reward, and so teach nothing
     """
 
     reward: Tensor
@@ -39,6 +41,7 @@ class Terms:
     kl: Tensor
     entropy: Tensor
     invalid: Tensor
+    equal: Tensor
 
 
 def outcomes(logprobs: Tensor) -> Tensor:
@@ -64,7 +67,17 @@ def terms(logprobs: Tensor, rewards: Tensor, start: Tensor) -> Terms:
         kl=(chances * (logs - logs_start)).sum(1),
         entropy=-(chances * logs).sum(1),
         invalid=chances[:, -1].detach(),
+        equal=equal_groups(chances.detach(), rewards),
     )
+
+
+def equal_groups(chances: Tensor, rewards: Tensor, size: int = GROUP) -> Tensor:
+    """Probability that `size` samples have one and the same reward: (prompts,).
+
+    chances, rewards: (prompts, outcomes)
+    """
+    shares = [(chances * (rewards == value)).sum(1) for value in rewards.unique()]
+    return torch.stack([share**size for share in shares]).sum(0)
 
 
 def objective(parts: Terms, beta: float, entropy: float, normalise: bool) -> Tensor:
@@ -141,8 +154,7 @@ class ExpectedTrainer(Trainer):
 
     def _note(self, parts: Terms) -> None:
         rows = {name: getattr(parts, name) for name in ("reward", "kl", "entropy", "invalid")}
-        # Under sampling, a group of such a prompt would have equal rewards and teach nothing.
-        rows["settled"] = (parts.spread < 0.05).float()
+        rows["frac_reward_zero_std"] = parts.equal  # under TRL's name
         for name, values in rows.items():
             self._sums.setdefault(name, []).append(float(values.detach().mean()))
 

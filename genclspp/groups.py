@@ -1,7 +1,7 @@
-"""GRPO over token trees.
+"""GRPO and RLOO over token trees.
 
 Every group of completions shares its prompt, and the prompts of a task share their beginning. So the
-log-probabilities that GRPO needs of a batch (under the policy, with gradient, and under the reference) are read
+log-probabilities that they need of a batch (under the policy, with gradient, and under the reference) are read
 from one tree.
 """
 
@@ -10,25 +10,34 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from trl import GRPOTrainer
+from trl import GRPOTrainer, RLOOTrainer
+from trl.trainer.utils import RepeatSampler
 
 from genclspp.reading import evaluating, next_token_logits, pad, supports, walk, width
 from genclspp.trees import children, grow, path
 
 
-class TreeGRPOTrainer(GRPOTrainer):
-    """`trl.GRPOTrainer`, with every distinct prefix of a batch computed once; the same numbers, less work."""
+class Trees:
+    """Stands before a trainer of TRL: every distinct prefix of a batch is read once; same numbers, less work."""
 
-    def _generate_single_turn(
-        self, prompt_ids: list[list[int]], *rest: Any, **named: Any
-    ) -> tuple[list[list[int]], None]:
-        """Sampled completions, with end token, one per prompt; the prompt of a group is read once."""
+    accelerator: Any
+    args: Any
+    eos_token_ids: Any
+    max_completion_length: Any
+    model_wrapped: Any
+    temperature: Any
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        return Reshuffled(super()._get_train_sampler(dataset))  # type: ignore[misc]
+
+    def _sample(self, prompt_ids: list[list[int]]) -> list[list[int]] | None:
+        """Sampled completions, end token included, one per prompt; None where the model cannot read trees."""
         model = self.accelerator.unwrap_model(self.model_wrapped)
         if not (self._samples_plainly() and supports(model)):
-            return super()._generate_single_turn(prompt_ids, *rest, **named)
+            return None
         with evaluating(model), self.accelerator.autocast():
             stops = set(self.eos_token_ids)
-            return sample(model, prompt_ids, self.max_completion_length, self.temperature, stops), None
+            return sample(model, prompt_ids, self.max_completion_length, self.temperature, stops)
 
     def _samples_plainly(self) -> bool:
         """Whether completions are drawn from the model's own distribution, by the model itself."""
@@ -49,7 +58,7 @@ class TreeGRPOTrainer(GRPOTrainer):
         """Log-probability (and entropy) at each of the last `logits_to_keep` tokens: (rows, logits_to_keep)."""
         plain = self.accelerator.unwrap_model(model)
         if rest.get("compute_aux_loss") or self.args.gradient_checkpointing or not supports(plain):
-            return super()._get_per_token_logps_and_entropies(
+            return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **rest
             )
         rows = [row[mask.bool()].tolist() for row, mask in zip(input_ids, attention_mask, strict=True)]
@@ -89,6 +98,36 @@ class TreeGRPOTrainer(GRPOTrainer):
                 entropies.append(-(logs.exp() * logs).sum(-1)[drawn])
                 order += [child for _, child in pairs]
         return {node: place for place, node in enumerate(order)}, torch.cat(logps), torch.cat(entropies)
+
+
+class Reshuffled(RepeatSampler):
+    """TRL's sampler, whose order follows from the number of the epoch.
+
+    TRL's own goes on drawing from one generator, so that a resumed run repeats the order of the first epoch.
+    """
+
+    def __init__(self, sampler: RepeatSampler) -> None:
+        self.__dict__.update(vars(sampler))
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.shuffle:
+            self.generator.manual_seed((self.seed or 0) + epoch)
+
+
+class TreeGRPOTrainer(Trees, GRPOTrainer):
+    """`trl.GRPOTrainer` over token trees."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
+        drawn = self._sample(prompt_ids)
+        return super()._generate_single_turn(prompt_ids, *rest, **named) if drawn is None else (drawn, None)
+
+
+class TreeRLOOTrainer(Trees, RLOOTrainer):
+    """`trl.RLOOTrainer` over token trees."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
+        drawn = self._sample(prompt_ids)
+        return super()._generate_single_turn(prompt_ids, *rest, **named) if drawn is None else drawn
 
 
 def sample(

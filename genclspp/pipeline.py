@@ -10,6 +10,7 @@ from genclspp import data, facts, metrics, models, prompts
 from genclspp.models import Policy
 from genclspp.prompts import Prompts, Strategy
 from genclspp.runner import Runner
+from genclspp.sampling import stratified_order
 from genclspp.settings import Cell
 from genclspp.store import Store, key, manifest, plain, write_json
 from genclspp.task import Task
@@ -65,15 +66,20 @@ def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
     """SFT, then RL, as far as the cell wants them."""
     if not cell.sft.enabled and cell.rl.learner == "none":
         return base
-    side = render(task, ("train",), cell.train, base, runner)
+    side = rest = render(task, ("train",), cell.train, base, runner)
     policy = base
+    if cell.rl.focus == "rest":
+        side, rest = warm_up(side, cell.rl.warmup, cell.seed)
     if cell.sft.enabled:
         inputs = {"policy": policy, "prompts": side, "settings": cell.sft, "seed": cell.seed}
         policy = policy.after(runner.stage("sft", "sft.fit", inputs, watch=True))
     if cell.rl.learner != "none":
+        held_out = task.splits["validation"][: cell.rl.held_out]
+        held_out_task = replace(task, splits={**task.splits, "validation": held_out})
         inputs = {
             "policy": policy,
-            "prompts": side,
+            "prompts": rest,
+            "held_out": render(held_out_task, ("validation",), cell.train, base, runner) if held_out else NOTHING,
             "rewards": cell.rewards,
             "settings": cell.rl,
             "lora": cell.sft.lora,
@@ -81,6 +87,17 @@ def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
         }
         policy = policy.after(runner.stage("rl", "rl.fit", inputs, watch=True))
     return policy
+
+
+def warm_up(side: Prompts, share: float, seed: int) -> tuple[Prompts, Prompts]:
+    """The prompts of SFT and those of RL: a seeded split, stratified by answer."""
+    order = stratified_order([item.answer for item in side.items], seed)
+    cut = min(max(round(share * len(order)), 1), len(order) - 1)
+    first, second = (tuple(side.items[k] for k in sorted(part)) for part in (order[:cut], order[cut:]))
+    return replace(side, items=first), replace(side, items=second)
+
+
+NOTHING = Prompts({}, "", ())
 
 
 def infer(
@@ -151,6 +168,8 @@ def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[s
         for name, value in _summary(artifact.path).items():
             if name in ("tokens", "temperature"):
                 record[f"{name}/{artifact.stage}"] = record.get(f"{name}/{artifact.stage}", 0) + value
+            elif name.startswith(f"{artifact.stage}/"):
+                record[name] = value
     record["seconds"] = round(sum(artifact.seconds for artifact in runner.done), 3)
     return record | _origin([manifest(artifact.path) for artifact in runner.done])
 
@@ -182,6 +201,8 @@ def record_path(cell: Cell) -> Path:
 
 
 def _check_training(cell: Cell, outputs: Path) -> None:
+    if cell.rl.focus == "rest" and not (cell.sft.enabled and cell.rl.learner != "none"):
+        raise ValueError("rl.focus='rest' splits the training examples between SFT and RL; it needs both of them")
     if cell.sft.enabled:
         from genclspp.stages import sft
 

@@ -93,20 +93,35 @@ class SftSettings:
 class RlSettings:
     """Reinforcement learning.
 
-    learner:  "grpo" samples groups of completions (TRL); "expected" climbs the exact expected reward
-    args:     go to `trl.GRPOConfig`, or to `transformers.TrainingArguments` for "expected", as they are
-    examples: how many training examples to learn from (seeded draw); null takes all
+    learner:  "grpo" and "rloo" sample groups of completions (TRL); "expected" climbs the exact expected reward
+    args:     go, as they are, to `trl.GRPOConfig`, `trl.RLOOConfig` or, for "expected",
+              `transformers.TrainingArguments`
+    examples: how many training examples to learn from in an epoch (seeded draw); null takes all
+    focus:    which ones: "all" draws once among all; "unsolved" draws anew for every epoch among those that the
+              policy answers rightly with a probability below `solved`; "rest" among those that SFT did not see
+    warmup:   for focus "rest": share of the training examples that SFT sees
+    held_out: validation examples to check the policy on; 0 checks nothing, and the last policy goes on
+    checks:   how often, beside the start; the policy of the best check goes on
+    stop_invalid, stop_kl: collapse; RL stops where the probability of invalid text has risen by more, or the
+              divergence from the start, in nats, is larger
 
-    Of "expected" alone (GRPO has its own in `args`):
+    Of "expected" alone (the others have their own in `args`):
 
     beta:      weight of the divergence from the starting policy
     entropy:   weight of the entropy of the answers
     normalise: divide by the spread of each prompt's reward, as GRPO does
     """
 
-    learner: Literal["none", "grpo", "expected"] = "none"
+    learner: Literal["none", "grpo", "rloo", "expected"] = "none"
     args: Mapping[str, Any] = field(default_factory=dict)
     examples: int | None = None
+    focus: Literal["all", "unsolved", "rest"] = "all"
+    solved: float = 0.9
+    warmup: float = 0.5
+    held_out: int = 200
+    checks: int = 5
+    stop_invalid: float = 0.5
+    stop_kl: float = 30.0
     beta: float = 0.0
     entropy: float = 0.0
     normalise: bool = False

@@ -2,22 +2,25 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from random import Random
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import PeftModel, get_peft_model
 from transformers import TrainingArguments
-from trl import GRPOConfig
+from trl import GRPOConfig, RLOOConfig
 from trl.trainer.utils import disable_dropout_in_model
 
 from genclspp import models, scoring
 from genclspp.expected import ExpectedTrainer
-from genclspp.groups import TreeGRPOTrainer
+from genclspp.focus import Focus
+from genclspp.groups import TreeGRPOTrainer, TreeRLOOTrainer
+from genclspp.health import Health, HeldOut
 from genclspp.models import Policy
 from genclspp.prompts import Prompts
 from genclspp.settings import Reward, RlSettings
@@ -36,6 +39,7 @@ def check(settings: RlSettings, rewards: Sequence[Reward], out: Path) -> None:
 def fit(
     policy: Policy,
     prompts: Prompts,
+    held_out: Prompts,
     rewards: Sequence[Reward],
     settings: RlSettings,
     lora: Mapping[str, Any] | None,
@@ -43,87 +47,165 @@ def fit(
     watch: Watch,
     out: Path,
 ) -> None:
-    """Raise the expected reward on `prompts`; leave the policy and its curves in `out`.
+    """Raise the expected reward on `prompts`; leave the best policy on `held_out`, and curves, in `out`.
 
     A policy that is an adapter goes on as that adapter; a base model gets a new one where `lora` is given.
     """
-    if settings.examples is not None and settings.examples < len(prompts.items):
-        prompts = replace(prompts, items=tuple(Random(seed).sample(prompts.items, settings.examples)))
     model = models.load(policy, train=True)
     if lora is not None and not isinstance(model, PeftModel):
         model = get_peft_model(model, adapter(lora))
-    learners: dict[str, Callable[..., Any]] = {"grpo": grpo, "expected": expected}
-    trainer = learners[settings.learner](model, policy, prompts, rewards, settings, seed, out)
-    trainer.add_callback(training.Listener(watch))
-    summary = training.train(trainer, out)
-    models.save(trainer.model, policy, out)
-    write_json(out / "summary.json", {**summary, "tokens": trainer.state.num_input_tokens_seen})
+    if settings.learner == "expected":  # the others leave it to `disable_dropout` in their arguments
+        disable_dropout_in_model(model)
+    lesson = Lesson(policy, prompts, rewards, settings, seed, out)
+    data, focus = draws(model, lesson)
+    trainer = LEARNERS[settings.learner](model, lesson, data)
+    for callback in (training.Listener(watch), *focus):
+        trainer.add_callback(callback)
+    health = guard(model, lesson, held_out, watch)
+    if health:
+        trainer.add_callback(health)
+    training.train(trainer, out)
+    if health:
+        health.adopt(models.POLICY)
+    else:
+        models.save(trainer.model, policy, out)
+    write_json(out / "summary.json", summary(trainer.state) | (health.summary() if health else {}))
     training.forget_checkpoints(out)
-    shutil.rmtree(out / "start", ignore_errors=True)
+    if health:  # after the checkpoints, which may need it
+        health.forget()
+    for name in ("start", "focus"):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
-def grpo(
-    model: Any,
-    policy: Policy,
-    prompts: Prompts,
-    rewards: Sequence[Reward],
-    settings: RlSettings,
-    seed: int,
-    out: Path,
-) -> TreeGRPOTrainer:
-    """TRL's GRPO: groups of sampled completions."""
-    given = {"max_completion_length": longest_answer(policy, prompts) + 4, **settings.args}
-    given["reward_weights"] = [reward.weight for reward in rewards]
+@dataclass(frozen=True)
+class Lesson:
+    """What a learner is given besides the model."""
+
+    policy: Policy
+    prompts: Prompts
+    rewards: Sequence[Reward]
+    settings: RlSettings
+    seed: int
+    out: Path
+
+
+def draws(model: Any, lesson: Lesson) -> tuple[Dataset, list[Focus]]:
+    """The rows to learn from, and what chooses them anew in every epoch, if anything does."""
+    settings, prompts = lesson.settings, lesson.prompts
+    count = min(settings.examples or len(prompts.items), len(prompts.items))
+    if settings.focus != "unsolved":
+        if count < len(prompts.items):
+            prompts = replace(prompts, items=tuple(Random(lesson.seed).sample(prompts.items, count)))
+        return Dataset.from_list(columns(model, lesson, prompts)), []
+    tokens, texts = models.tokenizer(lesson.policy), [item.text for item in prompts.items]
+    golds = torch.tensor(right(prompts))[:, None]
+
+    def chances(model: Any) -> list[float]:
+        logprobs = scoring.label_logprobs(model, tokens, texts, prompts.completions())
+        return logprobs.gather(1, golds)[:, 0].exp().tolist()
+
+    rows = columns(model, lesson, prompts)
+    focus = Focus(rows, count, chances, settings.solved, lesson.seed, lesson.out / "focus")
+    return focus.dataset(), [focus]
+
+
+def columns(model: Any, lesson: Lesson, prompts: Prompts) -> list[dict[str, Any]]:
+    """One row per prompt, with what the learner reads."""
+    if lesson.settings.learner != "expected":
+        return rows(prompts)
+    tokens, texts = models.tokenizer(lesson.policy), [item.text for item in prompts.items]
+    start = scoring.label_logprobs(model, tokens, texts, prompts.completions()).tolist()
+    given = zip(texts, table(prompts, lesson.rewards), start, strict=True)
+    return [{"prompt": text, "rewards": rewards, "start": logprobs} for text, rewards, logprobs in given]
+
+
+def sampled(trainer: type, model: Any, lesson: Lesson, data: Dataset) -> Any:
+    """TRL's GRPO or RLOO: groups of sampled completions."""
+    settings, out = lesson.settings, lesson.out
+    given = {"max_completion_length": longest_answer(lesson.policy, lesson.prompts) + 4, **settings.args}
+    given["reward_weights"] = [reward.weight for reward in lesson.rewards]
     if not isinstance(model, PeftModel):
         # TRL loads the reference model from the policy's own folder, so the start must lie in one.
         model.save_pretrained(out / "start")
         model.name_or_path = model.config._name_or_path = str(out / "start")
-    trainer = TreeGRPOTrainer(
+    made = trainer(
         model=model,
-        args=training.arguments(GRPOConfig, given, "rl.args", seed, out),
-        reward_funcs=[function(reward) for reward in rewards],
-        train_dataset=Dataset.from_list(rows(prompts)),
-        processing_class=models.tokenizer(policy),
+        args=training.arguments(ARGUMENTS[settings.learner], given, "rl.args", lesson.seed, out),
+        reward_funcs=[function(reward) for reward in lesson.rewards],
+        train_dataset=data,
+        processing_class=models.tokenizer(lesson.policy),
     )
-    if trainer.ref_model is not None:
-        models.straighten_head(trainer.ref_model)
-    return trainer
+    if made.ref_model is not None:
+        models.straighten_head(made.ref_model)
+    return made
 
 
-def expected(
-    model: Any,
-    policy: Policy,
-    prompts: Prompts,
-    rewards: Sequence[Reward],
-    settings: RlSettings,
-    seed: int,
-    out: Path,
-) -> ExpectedTrainer:
+def exact(model: Any, lesson: Lesson, data: Dataset) -> ExpectedTrainer:
     """The exact expected reward over all answers."""
-    disable_dropout_in_model(model)
-    tokens, texts = models.tokenizer(policy), [item.text for item in prompts.items]
-    start = scoring.label_logprobs(model, tokens, texts, prompts.completions())
-    columns = {"prompt": texts, "rewards": table(prompts, rewards), "start": start.tolist()}
+    settings = lesson.settings
     return ExpectedTrainer(
         model,
-        training.arguments(TrainingArguments, settings.args, "rl.args", seed, out),
-        answers=prompts.completions(),
+        training.arguments(TrainingArguments, settings.args, "rl.args", lesson.seed, lesson.out),
+        answers=lesson.prompts.completions(),
         beta=settings.beta,
         entropy=settings.entropy,
         normalise=settings.normalise,
-        train_dataset=Dataset.from_dict(columns),
-        processing_class=tokens,
+        train_dataset=data,
+        processing_class=models.tokenizer(lesson.policy),
     )
 
 
-ARGUMENTS = {"grpo": GRPOConfig, "expected": TrainingArguments}
+ARGUMENTS: dict[str, type] = {"grpo": GRPOConfig, "rloo": RLOOConfig, "expected": TrainingArguments}
+LEARNERS: dict[str, Callable[[Any, Lesson, Dataset], Any]] = {
+    "grpo": partial(sampled, TreeGRPOTrainer),
+    "rloo": partial(sampled, TreeRLOOTrainer),
+    "expected": exact,
+}
+
+
+def guard(model: Any, lesson: Lesson, held_out: Prompts, watch: Watch) -> Health | None:
+    """What checks the policy on `held_out` while it learns; None without held-out prompts."""
+    if not held_out.items:
+        return None
+    tokens, texts = models.tokenizer(lesson.policy), [item.text for item in held_out.items]
+    known = HeldOut(
+        texts=texts,
+        answers=held_out.completions(),
+        rewards=torch.tensor(table(held_out, lesson.rewards)),
+        golds=torch.tensor(right(held_out)),
+        start=scoring.label_logprobs(model, tokens, texts, held_out.completions()),
+    )
+    return Health(
+        examine=lambda model, step: known.check(model, tokens, step),
+        save=lambda model, folder: models.save(model, lesson.policy, folder),
+        settings=lesson.settings,
+        watch=watch,
+        out=lesson.out,
+    )
+
+
+def summary(state: Any) -> dict[str, float]:
+    """For the record: tokens read, and what the curves say of the whole of learning."""
+    found: dict[str, float] = {"tokens": state.num_input_tokens_seen, "rl/steps": state.global_step}
+    for name in ("grad_norm", "frac_reward_zero_std"):
+        values = [row[name] for row in state.log_history if name in row]
+        if values:
+            found[f"rl/{name}"] = sum(values) / len(values)
+    return found
+
+
+def right(prompts: Prompts) -> list[int]:
+    """Place of the right answer of each prompt among the surfaces."""
+    places = {surface: place for place, surface in enumerate(prompts.surfaces.values())}
+    return [places[item.answer] for item in prompts.items]
 
 
 def table(prompts: Prompts, rewards: Sequence[Reward]) -> list[list[float]]:
     """The weighted reward of each answer to each prompt, and of anything else in a last column."""
     written = [*prompts.surfaces.values(), ""]
     asked = [row for row in rows(prompts) for _ in written]
-    columns = {name: [row[name] for row in asked] for name in asked[0] if name != "prompt"}
+    columns = {name: [row[name] for row in asked] for name in asked[0]}
+    columns["prompts"] = columns.pop("prompt")  # as TRL names it
     completions = written * len(prompts.items)
     sums = [0.0] * len(asked)
     for reward in rewards:

@@ -170,10 +170,18 @@ def test_the_reward_rises_and_the_policy_can_be_loaded(policy: Policy, tmp_path:
     args = {"max_steps": 12, "per_device_train_batch_size": 8, "learning_rate": 0.01, "logging_steps": 1}
     settings = RlSettings(learner="expected", args=args, beta=0.001, normalise=True)
     rewards = [Reward("correct", "genclspp.rewards.correct", 1.0)]
-    rl.fit(policy, side(), rewards, settings, lora, 0, Silent(), tmp_path)
+    rl.fit(policy, side(), side(), rewards, settings, lora, 0, Silent(), tmp_path)
     curves = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
     rows = [row for row in curves if "reward" in row]
-    assert rows[0].keys() >= {"reward", "kl", "entropy", "invalid", "settled", "grad_norm", "learning_rate"}
+    assert rows[0].keys() >= {
+        "reward",
+        "kl",
+        "entropy",
+        "invalid",
+        "frac_reward_zero_std",
+        "grad_norm",
+        "learning_rate",
+    }
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-4)
     assert rows[-1]["reward"] > rows[0]["reward"] + 0.1
     assert rows[-1]["kl"] > 0.05

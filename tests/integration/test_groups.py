@@ -1,14 +1,14 @@
-"""GRPO over token trees gives TRL's own numbers."""
+"""GRPO and RLOO over token trees give TRL's own numbers."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from genclspp import models
-from genclspp.groups import TreeGRPOTrainer, sample
+from genclspp.groups import TreeGRPOTrainer, TreeRLOOTrainer, sample
 from genclspp.models import Policy
 from genclspp.settings import ModelSettings
 from genclspp.store import Store
@@ -24,8 +24,15 @@ def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Policy:
     return models.resolve(settings, Store(tmp_path / "artifacts"))
 
 
-def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path) -> TreeGRPOTrainer:
-    args = GRPOConfig(
+LEARNERS = {
+    "grpo": (GRPOConfig, GRPOTrainer, TreeGRPOTrainer),
+    "rloo": (RLOOConfig, RLOOTrainer, TreeRLOOTrainer),
+}
+
+
+def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path, learner: str = "grpo"):
+    config, _, trainer = LEARNERS[learner]
+    args = config(
         output_dir=str(folder / "out"),
         per_device_train_batch_size=4,
         num_generations=2,
@@ -34,9 +41,10 @@ def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path) -> TreeGR
         gradient_checkpointing=False,
         disable_dropout=True,
         bf16=False,
+        beta=0.0,
         report_to=[],
     )
-    return TreeGRPOTrainer(
+    return trainer(
         model=model,
         args=args,
         reward_funcs=lambda completions, **_: [0.0] * len(completions),
@@ -45,9 +53,12 @@ def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path) -> TreeGR
     )
 
 
-def test_log_probabilities_entropies_and_gradients_equal_those_of_trl(policy: Policy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_log_probabilities_entropies_and_gradients_equal_those_of_trl(
+    policy: Policy, learner: str, tmp_path: Path
+) -> None:
     model = models.load(policy)
-    trainer = make_trainer(model, policy, tmp_path)
+    trainer = make_trainer(model, policy, tmp_path, learner)
     ids = torch.randint(5, 500, (4, 11), generator=torch.Generator().manual_seed(0))
     ids[1:, :7] = ids[0, :7]  # a group shares its prompt …
     ids[2, 7] = ids[1, 7]  # … and sometimes a part of the completion
@@ -56,7 +67,7 @@ def test_log_probabilities_entropies_and_gradients_equal_those_of_trl(policy: Po
         mask[0, :2] = 0  # a shorter prompt, padded on the left: there TRL gives BERT wrong positions, see below
     mask[3, 9:] = 0  # a shorter completion, padded on the right
     found = {}
-    for kind in (TreeGRPOTrainer, GRPOTrainer):
+    for kind in LEARNERS[learner][1:]:
         model.zero_grad()
         logps, entropies, _ = kind._get_per_token_logps_and_entropies(
             trainer, trainer.model, ids, mask, 4, compute_entropy=True
@@ -66,7 +77,7 @@ def test_log_probabilities_entropies_and_gradients_equal_those_of_trl(policy: Po
         (logps[kept] * torch.arange(1, kept.sum() + 1)).sum().backward()
         gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
         found[kind] = logps[kept].detach(), entropies[kept].detach(), gradient
-    for ours, theirs in zip(*found.values(), strict=True):
+    for theirs, ours in zip(*found.values(), strict=True):
         assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
 
 

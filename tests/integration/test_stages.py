@@ -212,11 +212,14 @@ def test_a_token_over_the_border_belongs_to_the_answer(tiny, monkeypatch):
 
 # Reinforcement learning
 
+NOTHING = Prompts({}, "", ())
 
+
+@pytest.mark.parametrize("learner", ["grpo", "rloo"])
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
-def test_learning_from_rewards_leaves_a_policy_and_its_curves(tiny, side, lora, tmp_path):
-    settings = RlSettings(learner="grpo", args=RL_ARGS, examples=4)
-    rl.fit(tiny, side, REWARDS, settings, lora, 0, Silent(), tmp_path)
+def test_learning_from_rewards_leaves_a_policy_and_its_curves(tiny, side, lora, learner, tmp_path):
+    settings = RlSettings(learner=learner, args=RL_ARGS, examples=4)
+    rl.fit(tiny, side, NOTHING, REWARDS, settings, lora, 0, Silent(), tmp_path)
     check_learned(tiny, after(tiny, "rl", tmp_path), tmp_path)
     assert (tmp_path / models.POLICY / "adapter_config.json").exists() == (lora is not None)
 
@@ -225,7 +228,7 @@ def test_an_adapter_goes_on_as_that_adapter(tiny, side, tmp_path):
     sft.fit(tiny, side, SftSettings(args=SFT_ARGS, lora=LORA), 0, Silent(), tmp_path / "sft")
     tuned = after(tiny, "sft", tmp_path / "sft")
     settings = RlSettings(learner="grpo", args=RL_ARGS, examples=4)
-    rl.fit(tuned, side, REWARDS, settings, LORA, 0, Silent(), tmp_path / "rl")
+    rl.fit(tuned, side, NOTHING, REWARDS, settings, LORA, 0, Silent(), tmp_path / "rl")
     learned = after(tuned, "rl", tmp_path / "rl")
     check_learned(tuned, learned, tmp_path / "rl")
     assert weights(learned).keys() == weights(tuned).keys()

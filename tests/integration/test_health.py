@@ -1,0 +1,160 @@
+"""Reinforcement learning is watched on held-out prompts: the best policy goes on, a collapse is stopped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genclspp import models, scoring
+from genclspp.models import POLICY, Policy
+from genclspp.prompts import Prompt, Prompts
+from genclspp.settings import ModelSettings, Reward, RlSettings
+from genclspp.stages import rl, training
+from genclspp.store import Artifact, Store
+from genclspp.watch import Silent
+from tests.tiny import TINY as SMALL
+
+TINY = {**SMALL, "vocab_size": 300, "initializer_range": 0.3}
+ANSWERS = ("a", "ab", "b c")
+TEXTS = ("<|start|>a parcel", "<|start|>an invoice, twice", "<|start|>where?")
+SIDE = Prompts(
+    {answer: answer for answer in ANSWERS},
+    "",
+    tuple(Prompt(f"train-{k}", f"{TEXTS[k % 3]}{'!' * (k // 3)}", ANSWERS[k % 3]) for k in range(12)),
+)
+CORRECT = Reward("correct", "genclspp.rewards.correct", 1.0)
+PARSED = Reward("parsed", "genclspp.rewards.parsed", -1.0)  # rewards invalid text
+ARGS = {
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 4,
+    "learning_rate": 0.01,
+    "lr_scheduler_type": "constant",
+    "logging_steps": 1,
+    "save_steps": 1,
+    "bf16": False,
+    "gradient_checkpointing": False,
+}
+SAMPLED = {**ARGS, "num_generations": 2, "beta": 0.02}
+SETTINGS = {
+    "expected": RlSettings(learner="expected", args=ARGS, beta=0.001, normalise=True),
+    "grpo": RlSettings(learner="grpo", args=SAMPLED),
+    "rloo": RlSettings(learner="rloo", args=SAMPLED),
+    "unsolved": RlSettings(learner="expected", args=ARGS, examples=8, focus="unsolved", solved=0.5),
+}
+
+
+class Stops(Silent):
+    """Interrupts after a share of the steps."""
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+
+    def advance(self, done: int, total: int) -> None:
+        if done >= self._after * total:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    """Writes answers most of the time, the right one more often than not."""
+    start = models.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+    args = {**ARGS, "num_train_epochs": 3}
+    warm = RlSettings(learner="expected", args=args, normalise=True)
+    out = tmp_path_factory.mktemp("warm")
+    rl.fit(start, SIDE, Prompts({}, "", ()), [CORRECT], warm, None, 0, Silent(), out)
+    return start.after(Artifact("rl", "0" * 16, out))
+
+
+def fit(policy: Policy, settings: RlSettings, out: Path, reward: Reward = CORRECT, watch: Any = None) -> dict:
+    rl.fit(policy, SIDE, SIDE, [reward], settings, None, 0, watch or Silent(), out)
+    return json.loads((out / "summary.json").read_text())
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / POLICY / "model.safetensors")
+
+
+def curve(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / training.CURVES).read_text().splitlines()]
+
+
+def accuracy(policy: Policy, out: Path) -> float:
+    learned = models.load(policy.after(Artifact("rl", "1" * 16, out)))
+    texts = [item.text for item in SIDE.items]
+    logprobs = scoring.label_logprobs(learned, models.tokenizer(policy), texts, list(ANSWERS))
+    return (logprobs.argmax(1) == torch.tensor(rl.right(SIDE))).float().mean().item()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_policy_of_the_best_check_goes_on(policy: Policy, name: str, tmp_path: Path) -> None:
+    told = fit(policy, SETTINGS[name], tmp_path)
+    checks = [row for row in curve(tmp_path) if "held_out/accuracy" in row]
+    assert checks[0]["step"] == 0
+    assert checks[-1]["step"] == told["rl/steps"]
+    best = max(checks, key=lambda row: (row["held_out/accuracy"], row["held_out/reward"], -row["step"]))
+    assert told["rl/best_step"] == best["step"]
+    assert told["rl/accuracy"] == best["held_out/accuracy"] == pytest.approx(accuracy(policy, tmp_path))
+    assert told["rl/accuracy_start"] == checks[0]["held_out/accuracy"]
+    assert checks[0]["held_out/kl"] == pytest.approx(0, abs=1e-5)
+    assert {path.name for path in tmp_path.iterdir()} == {POLICY, training.CURVES, "summary.json"}
+    if name == "expected":
+        assert told["rl/accuracy"] > told["rl/accuracy_start"]
+
+
+def test_the_start_knows_something_but_not_all(policy: Policy, tmp_path: Path) -> None:
+    told = fit(policy, RlSettings(learner="expected", args={**ARGS, "max_steps": 1}), tmp_path)
+    assert 1 / 3 < told["rl/accuracy_start"] < 1
+    assert told["rl/invalid_start"] < 0.6
+
+
+def test_learning_that_does_harm_leaves_the_start(policy: Policy, tmp_path: Path) -> None:
+    wrong = Reward("correct", CORRECT.target, -1.0)
+    told = fit(policy, RlSettings(learner="expected", args=ARGS), tmp_path, wrong)
+    assert told["rl/best_step"] == 0
+    assert told["rl/accuracy"] == told["rl/accuracy_start"]
+    assert policy.trained is not None
+    start, left = weights(policy.trained.path), weights(tmp_path)
+    assert all(torch.equal(start[name], left[name]) for name in start)
+
+
+def test_a_collapse_is_stopped_and_said(policy: Policy, tmp_path: Path) -> None:
+    settings = RlSettings(learner="expected", args={**ARGS, "learning_rate": 0.05}, checks=9, stop_invalid=0.3)
+    with pytest.warns(UserWarning, match=r"RL collapsed at step \d of 9 .*the policy of step \d goes on"):
+        told = fit(policy, settings, tmp_path, PARSED)
+    assert told["rl/steps"] < 9
+    assert "invalid text rose" in told["rl/collapse"]
+    assert told["rl/invalid"] < 0.3 + told["rl/invalid_start"]
+    assert accuracy(policy, tmp_path) == pytest.approx(told["rl/accuracy"])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("after", [0.1, 0.5, 0.9])
+def test_an_interrupted_learner_goes_on_to_the_same_policy(
+    policy: Policy, name: str, after: float, tmp_path: Path
+) -> None:
+    whole = fit(policy, SETTINGS[name], tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(policy, SETTINGS[name], tmp_path / "halted", watch=Stops(after))
+    assert fit(policy, SETTINGS[name], tmp_path / "halted") == whole
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "halted")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_every_epoch_is_drawn_among_the_unsolved(policy: Policy, tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    class Notes(rl.Focus):
+        def _look_up(self, batch: Any) -> Any:
+            found = super()._look_up(batch)
+            seen.append(found["prompt"])
+            return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rl, "Focus", Notes)
+        fit(policy, SETTINGS["unsolved"], tmp_path)
+    drawn = [text for texts in seen for text in texts]
+    assert len(drawn) >= 3 * 8
+    assert set(drawn) <= {item.text for item in SIDE.items}
