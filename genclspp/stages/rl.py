@@ -22,7 +22,7 @@ from genclspp.focus import Focus
 from genclspp.groups import TreeGRPOTrainer, TreeRLOOTrainer
 from genclspp.health import Health, HeldOut
 from genclspp.models import Policy
-from genclspp.prompts import Prompts
+from genclspp.prompts import Prompt, Prompts
 from genclspp.settings import Reward, RlSettings
 from genclspp.stages import training
 from genclspp.stages.sft import adapter
@@ -92,11 +92,9 @@ class Lesson:
 def draws(model: Any, lesson: Lesson) -> tuple[Dataset, list[Focus]]:
     """The rows to learn from, and what chooses them anew in every epoch, if anything does."""
     settings, prompts = lesson.settings, lesson.prompts
-    count = min(settings.examples or len(prompts.items), len(prompts.items))
+    some = replace(prompts, items=drawn(prompts, settings, lesson.seed))
     if settings.focus != "unsolved":
-        if count < len(prompts.items):
-            prompts = replace(prompts, items=tuple(Random(lesson.seed).sample(prompts.items, count)))
-        return Dataset.from_list(columns(model, lesson, prompts)), []
+        return Dataset.from_list(columns(model, lesson, some)), []
     tokens, texts = models.tokenizer(lesson.policy), [item.text for item in prompts.items]
     golds = torch.tensor(right(prompts))[:, None]
 
@@ -105,8 +103,15 @@ def draws(model: Any, lesson: Lesson) -> tuple[Dataset, list[Focus]]:
         return logprobs.gather(1, golds)[:, 0].exp().tolist()
 
     rows = columns(model, lesson, prompts)
-    focus = Focus(rows, count, chances, settings.solved, lesson.seed, lesson.out / "focus")
+    focus = Focus(rows, len(some.items), chances, settings.solved, lesson.seed, lesson.out / "focus")
     return focus.dataset(), [focus]
+
+
+def drawn(prompts: Prompts, settings: RlSettings, seed: int) -> tuple[Prompt, ...]:
+    """At most `settings.examples` of the prompts."""
+    if settings.examples is None or settings.examples >= len(prompts.items):
+        return prompts.items
+    return tuple(Random(seed).sample(prompts.items, settings.examples))
 
 
 def columns(model: Any, lesson: Lesson, prompts: Prompts) -> list[dict[str, Any]]:

@@ -1,0 +1,175 @@
+"""Reinforcement learning: the exact expected reward against GRPO, from the same under-trained policy.
+
+python scripts/bench_rl.py --data ../shared/data --json rl.json --plot docs/rl_speed.png
+
+Both learn from the same prompts with the settings of conf/rl. Along the way the clock is stopped to compute the
+mean expected reward over all these prompts, exactly. The table shows when each learner has reached the reward at
+which GRPO ends, the mean over the last quarter of its steps; the curves show all seeds.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bench_measure as bench
+import torch
+from hydra import compose as compose_config
+from hydra import initialize_config_dir
+from rich.console import Console
+from transformers import TrainerCallback
+from trl.trainer.utils import disable_dropout_in_model
+
+from genclspp import compose, data, models, pipeline, scoring
+from genclspp.health import HeldOut
+from genclspp.runner import Runner
+from genclspp.settings import Cell, TrackingSettings
+from genclspp.stages import rl, training
+from genclspp.store import Store
+from genclspp.terminal import Terminal
+from genclspp.tracking import Tracker
+
+CASES = {
+    "tickets": ["dataset=tickets"],
+    "trec6": ["dataset=local", "dataset.path={data}/trec6", "dataset.train_size=1000"],
+}
+WARM_UP = ["sft.args.num_train_epochs=1", "sft.args.warmup_steps=0"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder with trec6")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=list(CASES), help="one case")
+    parser.add_argument("--learners", default="grpo,expected", help="the first is the one to catch up with")
+    parser.add_argument("--set", nargs="*", default=[], help="overrides for all, such as dataset.train_size=500")
+    parser.add_argument("--grpo", nargs="*", default=[], help="overrides for grpo, such as rl.examples=64")
+    parser.add_argument("--expected", nargs="*", default=[], help="overrides for expected")
+    parser.add_argument("--plot", metavar="PNG")
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    compose.register()
+    cases = [args.only] if args.only else list(CASES)
+    curves = {case: [race(case, seed, args) for seed in range(args.seeds)] for case in cases}
+    bench.report([row(case, races) for case, races in curves.items()], args.json)
+    if args.json:
+        Path(args.json).with_suffix(".curves.json").write_text(json.dumps(curves))
+    if args.plot:
+        draw(curves, args.plot)
+
+
+def race(case: str, seed: int, args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
+    """Learner -> (seconds, mean expected reward) along its way."""
+    words = [word.format(data=args.data) for word in CASES[case]] + [*WARM_UP, *args.set, f"seed={seed}"]
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for learner in args.learners.split(","):
+            cell = make_cell([*words, f"rl={learner}", f"outputs={folder}", *getattr(args, learner, [])])
+            found[learner] = learn(cell, Path(folder) / learner)
+            print(f"{case}, seed {seed}, {learner}: {found[learner][0]} … {found[learner][-1]}", flush=True)
+    return found
+
+
+def make_cell(words: list[str]) -> Cell:
+    with initialize_config_dir(compose.CONF, version_base="1.3"):
+        config = compose_config("config", [*words, "tracking=none"], return_hydra_config=True)
+    return compose.cell(config)
+
+
+def learn(cell: Cell, out: Path) -> list[tuple[float, float]]:
+    runner = Runner(
+        Store(Path(cell.outputs) / "artifacts"),
+        Terminal(Console(quiet=True)),
+        Tracker(TrackingSettings(), out, "bench", {}, {}),
+        cell.predict,
+    )
+    task, base = data.load(cell.dataset), models.resolve(cell.model, runner.store)
+    policy = pipeline.learn(replace(cell, rl=replace(cell.rl, learner="none")), task, base, runner)
+    side = pipeline.render(task, ("train",), cell.train, base, runner)
+    settings = replace(cell.rl, args={**cell.rl.args, "save_strategy": "no"})
+    model = models.load(policy, train=True)
+    watched = all_rewards(model, policy, side, cell)
+    start = time.perf_counter()
+    disable_dropout_in_model(model)
+    lesson = rl.Lesson(policy, side, cell.rewards, settings, cell.seed, out)
+    rows, _ = rl.draws(model, lesson)
+    trainer = rl.LEARNERS[settings.learner](model, lesson, rows)
+    clock = Clock(start, lambda model: watched.check(model, models.tokenizer(policy), 0).reward)
+    trainer.add_callback(clock)
+    training.train(trainer, out)
+    return clock.curve
+
+
+def all_rewards(model: Any, policy: models.Policy, side: Any, cell: Cell) -> HeldOut:
+    """The prompts that RL draws, as something to measure the policy on."""
+    some = replace(side, items=rl.drawn(side, cell.rl, cell.seed))
+    tokens, texts = models.tokenizer(policy), [item.text for item in some.items]
+    return HeldOut(
+        texts,
+        some.completions(),
+        torch.tensor(rl.table(some, cell.rewards)),
+        torch.tensor(rl.right(some)),
+        scoring.label_logprobs(model, tokens, texts, some.completions()),
+    )
+
+
+class Clock(TrainerCallback):
+    """Seconds of learning and the reward reached; the clock stands still while the reward is measured."""
+
+    def __init__(self, start: float, reward: Any) -> None:
+        self._start, self._reward = start, reward
+        self.curve: list[tuple[float, float]] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self._note(model)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self._note(model)
+
+    def _note(self, model: Any) -> None:
+        now = time.perf_counter()
+        self.curve.append((now - self._start, self._reward(model)))
+        self._start += time.perf_counter() - now
+
+
+def row(case: str, races: list[dict[str, list[tuple[float, float]]]]) -> dict[str, Any]:
+    """Medians over seeds."""
+    facts: dict[str, list[float]] = {}
+    for curves in races:
+        first, *others = curves
+        goal = statistics.mean(reward for _, reward in curves[first][-(len(curves[first]) // 4) :])
+        facts.setdefault("reward at the start", []).append(curves[first][0][1])
+        facts.setdefault(f"reward at which {first} ends", []).append(goal)
+        facts.setdefault(f"{first} seconds", []).append(curves[first][-1][0])
+        for other in others:
+            reached = next((seconds for seconds, reward in curves[other] if reward >= goal), float("inf"))
+            facts.setdefault(f"{other} seconds to reach it", []).append(reached)
+            facts.setdefault(f"share of {first}'s time", []).append(reached / curves[first][-1][0])
+            facts.setdefault(f"reward at which {other} ends", []).append(curves[other][-1][1])
+    medians = {name: round(statistics.median(values), 3) for name, values in facts.items()}
+    return {"case": case, "seeds": len(races), **medians, "per seed": list(facts.items())}
+
+
+def draw(curves: dict[str, list[dict[str, list[tuple[float, float]]]]], file: str) -> None:
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(curves), figsize=(4.5 * len(curves), 3.4), squeeze=False)
+    for panel, (case, races) in zip(panels[0], curves.items(), strict=True):
+        for colour, learner in zip(("tab:orange", "tab:blue", "tab:green"), races[0], strict=False):
+            for seed, found in enumerate(races):
+                seconds, rewards = zip(*found[learner], strict=True)
+                panel.plot(seconds, rewards, color=colour, linewidth=1.2, label=learner if seed == 0 else None)
+        panel.set(title=case, xlabel="seconds of learning", ylabel="mean expected reward")
+        panel.legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
