@@ -44,6 +44,7 @@ CHOICES = {
 }
 AT_LEAST = {
     "model.max_length": 1,
+    "sft.extra_examples": 0,
     "rl.examples": 1,
     "predict.batch_size": 1,
     "predict.max_new_tokens": 1,
@@ -102,6 +103,9 @@ def _check_bounds(sections: Mapping[str, Any]) -> None:
         value = getattr(sections[section], name)
         if value is not None and value < least:
             raise ValueError(f"{key}={value}; expected {least} or more")
+    sft = sections["sft"]
+    if sft.extra_examples and not sft.enabled:
+        raise ValueError(f"sft.extra_examples={sft.extra_examples} beside sft=none; expected an SFT that goes on")
 
 
 def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:

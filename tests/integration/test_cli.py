@@ -114,6 +114,18 @@ def test_a_matrix_trains_once_per_training_strategy(warm: Warm, tmp_path: Path):
     assert sides(tmp_path, "one") == {("zero_shot", "icl")}
 
 
+def test_the_matched_control_is_a_choice_that_sees_more_examples(warm: Warm, tmp_path: Path):
+    words = [word for word in (*TINY, *TINY_RL) if not word.startswith(("rl=", "sft.args.max_steps"))]
+    more = ("rl=none,matched,grpo", "sft.args.num_train_epochs=1", "name=control")
+    warm.run("-m", *words, *more, outputs=tmp_path).require()
+    found = {record["rl"]: record for record in records(tmp_path, "control")}
+    assert found.keys() == {"none", "matched", "grpo"}
+    tokens = {name: record["tokens/sft"] for name, record in found.items()}
+    assert tokens["none"] == tokens["grpo"]  # which share one SFT
+    assert tokens["matched"] == pytest.approx(tokens["none"] * (24 + 256) / 24, rel=0.1)
+    assert "artifact/rl" not in found["matched"]
+
+
 def test_a_seed_makes_the_record_and_the_curves(tmp_path: Path):
     words = (*TINY, *TINY_RL, "sft.args.max_steps=3", "sft.args.learning_rate=0.01", "decode=ppl")
 

@@ -81,7 +81,7 @@ def test_every_experiment_expands_into_different_valid_cells(choice: str):
     config = composed(f"experiment={choice}")
     cells = [compose.cell(one) for one in sweep.expand(config)]
     assert len(cells) > 1
-    assert len({tuple(one.choices.items()) for one in cells}) == len(cells)
+    assert len({(*one.choices.items(), one.seed) for one in cells}) == len(cells)
     assert {one.sweep for one in cells} == {choice}
     assert str(config.hydra.mode).endswith("MULTIRUN")
 
@@ -92,6 +92,14 @@ def test_the_pairings_are_the_three_by_three_matrix():
     assert [(one.choices["train"], one.choices["infer"]) for one in cells] == [
         (train, infer) for train in names for infer in names
     ]
+
+
+def test_the_matched_control_trains_by_sft_alone():
+    assert cell("rl=matched").sft.extra_examples == 256
+    assert cell("rl=matched", "sft=lora", "sft.extra_examples=64").sft.extra_examples == 64
+    assert cell("rl=matched").rl == cell("rl=none").rl
+    with pytest.raises(ValueError, match="extra_examples=256 beside sft=none"):
+        cell("rl=matched", "sft=none")
 
 
 def test_library_arguments_keep_the_librarys_names():
