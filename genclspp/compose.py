@@ -103,9 +103,15 @@ def _check_bounds(sections: Mapping[str, Any]) -> None:
         value = getattr(sections[section], name)
         if value is not None and value < least:
             raise ValueError(f"{key}={value}; expected {least} or more")
-    sft = sections["sft"]
-    if sft.extra_examples and not sft.enabled:
-        raise ValueError(f"sft.extra_examples={sft.extra_examples} beside sft=none; expected an SFT that goes on")
+    extra = sections["sft"].extra_examples
+    if extra and not sections["sft"].enabled:
+        raise ValueError(f"sft.extra_examples={extra} beside sft=none; expected an SFT that goes on")
+    if extra and sections["rl"].learner != "none":
+        learner = sections["rl"].learner
+        raise ValueError(
+            f"sft.extra_examples={extra} beside rl.learner={learner}; expected no RL, whose control it is "
+            "(rl=matched takes the number from rl.examples)"
+        )
 
 
 def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:

@@ -94,12 +94,18 @@ def test_the_pairings_are_the_three_by_three_matrix():
     ]
 
 
-def test_the_matched_control_trains_by_sft_alone():
+def test_the_matched_control_trains_by_sft_alone_on_as_many_examples_as_rl():
+    matched, grpo = (cell(f"rl={name}", "rl.examples=64", "sft=lora") for name in ("matched", "grpo"))
+    assert matched.sft.extra_examples == grpo.rl.examples == 64
+    assert grpo.sft.extra_examples == 0
+    assert matched.rl.learner == "none"
     assert cell("rl=matched").sft.extra_examples == 256
-    assert cell("rl=matched", "sft=lora", "sft.extra_examples=64").sft.extra_examples == 64
-    assert cell("rl=matched").rl == cell("rl=none").rl
-    with pytest.raises(ValueError, match="extra_examples=256 beside sft=none"):
-        cell("rl=matched", "sft=none")
+
+
+@pytest.mark.parametrize("words", [("rl=matched", "sft=none"), ("rl=grpo", "sft.extra_examples=1")])
+def test_extra_examples_are_for_sft_without_rl(words: tuple[str, ...]):
+    with pytest.raises(ValueError, match=r"sft\.extra_examples=\d+ beside"):
+        cell(*words)
 
 
 def test_library_arguments_keep_the_librarys_names():
