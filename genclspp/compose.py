@@ -44,6 +44,7 @@ CHOICES = {
 }
 AT_LEAST = {
     "model.max_length": 1,
+    "sft.extra_examples": 0,
     "rl.examples": 1,
     "rl.held_out": 0,
     "rl.checks": 1,
@@ -110,6 +111,15 @@ def _check_bounds(sections: Mapping[str, Any]) -> None:
         share = getattr(sections["rl"], name)
         if not 0 < share < 1:
             raise ValueError(f"rl.{name}={share}; expected a share between 0 and 1")
+    extra = sections["sft"].extra_examples
+    if extra and not sections["sft"].enabled:
+        raise ValueError(f"sft.extra_examples={extra} beside sft=none; expected an SFT that goes on")
+    if extra and sections["rl"].learner != "none":
+        learner = sections["rl"].learner
+        raise ValueError(
+            f"sft.extra_examples={extra} beside rl.learner={learner}; expected no RL, whose control it is "
+            "(rl=matched takes the number from rl.examples)"
+        )
 
 
 def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:

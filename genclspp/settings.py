@@ -81,12 +81,14 @@ class SftSettings:
     """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, as they are.
 
     packing: "tree" computes each prefix of a batch once, "none" pads sequences; the gradients are the same
+    extra_examples: how many examples to see beyond `args.num_train_epochs`, as a control of what RL sees
     """
 
     enabled: bool = True
     packing: Literal["tree", "none"] = "tree"
     args: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] | None = None
+    extra_examples: int = 0
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,14 @@ def show_records(cells: Sequence[Cell]) -> None:
     from genclspp.report import summary
 
     console = Console(highlight=False)
-    paths = [path for path in map(pipeline.record_path, cells) if path.exists()]
+    wanted = [pipeline.record_path(cell) for cell in cells]
+    paths = [path for path in dict.fromkeys(wanted) if path.exists()]
+    lost = sum(not path.exists() for path in wanted)
     if paths:
         summary.show([json.loads(path.read_text(encoding="utf-8")) for path in paths], console)
         console.print(f"records: {paths[0].parent}", soft_wrap=True)
+    if lost:
+        console.print(f"[red]{lost} of {len(cells)} cells have no record[/]: they failed, see above")
 
 
 def is_checked() -> bool:

@@ -1,8 +1,6 @@
 """The table at the end of a sweep: its cells beside the naive baseline."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich import box
@@ -10,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Record = Mapping[str, Any]
+from genclspp.report.records import Record, chosen, told_apart, words
+from genclspp.report.series import averages
 
 NAIVE = "zero_shot"
-CHOICES = ("dataset", "model", "train", "infer", "decode", "sft", "rl", "reward", "reasoning", "seed")
 METRIC_WIDTH = 8  # of a column, with its gap
 
 
@@ -24,13 +22,6 @@ class Metric(NamedTuple):
     heading: str
     told: Callable[[float], str]
     may_hide: bool = False
-
-
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The records of a sweep, `outputs/results/<name>`, by file name; ValueError names a broken one."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder of records {folder}; expected outputs/results/NAME of a sweep")
-    return [_read_one(path) for path in sorted(folder.glob("*.json"))]
 
 
 def show(records: Sequence[Record], console: Console) -> None:
@@ -45,12 +36,13 @@ def show(records: Sequence[Record], console: Console) -> None:
 
 
 def table(records: Sequence[Record], baseline: Record | None = None, width: int = 120) -> Table:
-    """One row per record, the difference of its accuracy from a baseline in points.
+    """One row per cell, or per series where cells differ in seed; the difference from a baseline in points.
 
     baseline: compare all with this record; None compares each with its own, see `baseline_of`
     width:    of the terminal, in characters
     """
-    choices, shared = _choices(records)
+    records = averages(records)
+    choices, shared = told_apart(records)
     metrics = [metric for metric in METRICS if not _is_hidden(metric, records)]
     compared = [(baseline, True) if baseline else baseline_of(record, records) for record in records]
     marked = any(is_naive for _, is_naive in compared)  # where none is, the caption says so once
@@ -72,7 +64,7 @@ def table(records: Sequence[Record], baseline: Record | None = None, width: int 
             *([_difference(record, other, is_naive, marked)] if len(records) > 1 else []),
             *(_told(metric, record) for metric in metrics),
         )
-    lines = [_shared(records, shared, metrics), "accuracy with its 95 % interval; shares in %"]
+    lines = [_shared(records, shared, metrics), _uncertainty(records)]
     if len(records) > 1:
         lines.append(_comparison([is_naive for _, is_naive in compared], baseline is not None))
     built.caption = Text("\n".join(line for line in lines if line), style="dim")
@@ -85,8 +77,9 @@ def baseline_of(record: Record, records: Sequence[Record]) -> tuple[Record, bool
     The naive baseline is zero-shot in training and in inference, with all other choices equal. Where it is
     absent, the first record of the same data set stands in.
     """
-    wanted = {**_identity(record, records), "train": NAIVE, "infer": NAIVE}
-    naive = [other for other in records if _identity(other, records) == wanted]
+    names = words(records)
+    wanted = {**{name: record.get(name) for name in names}, "train": NAIVE, "infer": NAIVE}
+    naive = [other for other in records if {name: other.get(name) for name in names} == wanted]
     stand_ins = [other for other in records if other.get("dataset") == record.get("dataset")]
     return (naive[0], True) if naive else (stand_ins[0], False)
 
@@ -116,42 +109,6 @@ METRICS = (
 )
 
 
-def _read_one(path: Path) -> dict[str, Any]:
-    again = "delete it and run its cell again, which takes it from the artifacts"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of JSON, and of UTF-8
-        raise ValueError(f"{path} is no record ({error}); {again}") from None
-    if not isinstance(record, dict) or not isinstance(record.get("accuracy"), int | float):
-        raise ValueError(f"{path} is no record (it has no accuracy); {again}")
-    return record
-
-
-def _names(records: Sequence[Record]) -> list[str]:
-    """What tells cells apart: the known choices in their order, then any other word a record carries."""
-    words = {name for record in records for name, value in record.items() if isinstance(value, str)}
-    others = sorted(name for name in words - {*CHOICES, "name", "commit"} if "/" not in name)
-    return [name for name in (*CHOICES, *others) if any(name in record for record in records)]
-
-
-def _identity(record: Record, records: Sequence[Record]) -> dict[str, Any]:
-    return {name: record.get(name) for name in _names(records)}
-
-
-def _choices(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:
-    """The choices that differ, as columns, and those that all records share; equal sides make one column."""
-    names = _names(records)
-    if all(record.get("train") == record.get("infer") for record in records):
-        names = ["strategy" if name == "train" else name for name in names if name != "infer"]
-    first = records[0]
-    shared = [name for name in names if all(r.get(_key(name)) == first.get(_key(name)) for r in records)]
-    return [name for name in names if name not in shared], {name: first.get(_key(name)) for name in shared}
-
-
-def _key(name: str) -> str:
-    return "train" if name == "strategy" else name
-
-
 def _is_hidden(metric: Metric, records: Sequence[Record]) -> bool:
     values = [record.get(metric.name) for record in records]
     if metric.name == "coverage" and all(value in (None, 1) for value in values):
@@ -166,7 +123,7 @@ def _name_columns(records: Sequence[Record], choices: Sequence[str], room: int) 
 
     A column per choice; the same with combinations on several lines; all choices in one column, as typed.
     """
-    plain = {name: [str(record.get(_key(name), "")) for record in records] for name in choices}
+    plain = {name: [_text(chosen(record, name)) for record in records] for name in choices}
     folded = {name: [value.replace("+", "\n+") for value in values] for name, values in plain.items()}
     for columns in (plain, folded):
         if sum(2 + max(map(_longest, (name, *values))) for name, values in columns.items()) <= room:
@@ -174,6 +131,10 @@ def _name_columns(records: Sequence[Record], choices: Sequence[str], room: int) 
     return {
         "cell": ["\n".join(f"{name}={folded[name][place]}" for name in choices) for place in range(len(records))]
     }
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _longest(text: str) -> int:
@@ -185,6 +146,9 @@ def _accuracy(record: Record, is_best: bool) -> Text:
     if "accuracy_low" in record:
         low, high = _percent(record["accuracy_low"]), _percent(record["accuracy_high"])
         text.append(f" {low}–{high}", style="not bold dim")
+    if "seeds" in record:
+        spread = record["accuracy_sd"]
+        text.append(" n=1" if spread is None else f" ± {_percent(spread)}", style="not bold dim")
     return text
 
 
@@ -213,6 +177,14 @@ def _shared(records: Sequence[Record], shared: Mapping[str, Any], shown: Sequenc
         and all(record.get(metric.name) == first[metric.name] for record in records)
     ]
     return ("in all: " if len(records) > 1 else "") + " · ".join(same) if same else ""
+
+
+def _uncertainty(records: Sequence[Record]) -> str:
+    counts = sorted({record["seeds"] for record in records if "seeds" in record})
+    if not counts:
+        return "accuracy with its 95 % interval; shares in %"
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f"means over {seeds} seeds, accuracy ± its standard deviation; shares in %"
 
 
 def _comparison(are_naive: Sequence[bool], is_given: bool) -> str:

@@ -19,6 +19,11 @@ from genclspp.watch import Watch
 def check(settings: SftSettings, out: Path) -> None:
     """Raise ValueError where TRL or PEFT refuse the settings."""
     training.arguments(SFTConfig, settings.args, "sft.args", 0, out)
+    if settings.extra_examples and (settings.args.get("max_steps") or 0) > 0:
+        raise ValueError(
+            f"sft.extra_examples={settings.extra_examples} beside sft.args.max_steps, which alone decides how "
+            "long to train; expected num_train_epochs"
+        )
     if settings.lora is not None:
         adapter(settings.lora)
 
@@ -26,6 +31,7 @@ def check(settings: SftSettings, out: Path) -> None:
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
     """Fine-tune on the answers of `prompts`; leave the policy and its curves in `out`."""
     args = training.arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
+    args.num_train_epochs += settings.extra_examples / len(prompts.items)
     rows = [tokenise(policy, prompts.joint, item.text, item.answer) for item in prompts.items]
     trainer = TreeSFTTrainer(
         models.load(policy, train=True),

@@ -114,6 +114,32 @@ def test_a_matrix_trains_once_per_training_strategy(warm: Warm, tmp_path: Path):
     assert sides(tmp_path, "one") == {("zero_shot", "icl")}
 
 
+def test_the_matched_control_is_a_choice_that_sees_more_examples(warm: Warm, tmp_path: Path):
+    words = [word for word in (*TINY, *TINY_RL) if not word.startswith(("rl=", "rl.ex", "sft.args.max"))]
+    more = ("rl=none,matched,grpo", "rl.examples=24", "sft.args.num_train_epochs=1", "name=control")
+    warm.run("-m", *words, *more, outputs=tmp_path).require()
+    found = {record["rl"]: record for record in records(tmp_path, "control")}
+    assert found.keys() == {"none", "matched", "grpo"}
+    tokens = {name: record["tokens/sft"] for name, record in found.items()}
+    assert tokens["none"] == tokens["grpo"]  # which share one SFT
+    assert tokens["matched"] == 2 * tokens["none"]
+    assert "artifact/rl" not in found["matched"]
+
+
+def test_cells_that_fail_are_counted_at_the_end(warm: Warm, tmp_path: Path):
+    words = ("-m", *TINY, "sft.args.label_smoothing_factor=0.0,0.1")  # which trees refuse
+    done = warm.run(*words, outputs=tmp_path)
+    assert done.code != 0
+    assert len(records(tmp_path)) == 1
+    assert "1 of 2 cells have no record" in done.out
+
+
+def test_a_sweep_over_seeds_ends_in_means(warm: Warm, outputs: Path):
+    done = warm.run("-m", *TINY, "strategy=icl,numeric", "seed=0,1", "name=seeds", outputs=outputs).require()
+    assert "means over 2 seeds" in done.out
+    assert re.findall(r"^ (icl|numeric) .* ± ", done.out, re.MULTILINE) == ["icl", "numeric"]
+
+
 def test_a_seed_makes_the_record_and_the_curves(tmp_path: Path):
     words = (*TINY, *TINY_RL, "sft.args.max_steps=3", "sft.args.learning_rate=0.01", "decode=ppl")
 

@@ -81,7 +81,7 @@ def test_every_experiment_expands_into_different_valid_cells(choice: str):
     config = composed(f"experiment={choice}")
     cells = [compose.cell(one) for one in sweep.expand(config)]
     assert len(cells) > 1
-    assert len({tuple(one.choices.items()) for one in cells}) == len(cells)
+    assert len({(*one.choices.items(), one.seed) for one in cells}) == len(cells)
     assert {one.sweep for one in cells} == {choice}
     assert str(config.hydra.mode).endswith("MULTIRUN")
 
@@ -92,6 +92,20 @@ def test_the_pairings_are_the_three_by_three_matrix():
     assert [(one.choices["train"], one.choices["infer"]) for one in cells] == [
         (train, infer) for train in names for infer in names
     ]
+
+
+def test_the_matched_control_trains_by_sft_alone_on_as_many_examples_as_rl():
+    matched, grpo = (cell(f"rl={name}", "rl.examples=64", "sft=lora") for name in ("matched", "grpo"))
+    assert matched.sft.extra_examples == grpo.rl.examples == 64
+    assert grpo.sft.extra_examples == 0
+    assert matched.rl.learner == "none"
+    assert cell("rl=matched").sft.extra_examples == 256
+
+
+@pytest.mark.parametrize("words", [("rl=matched", "sft=none"), ("rl=grpo", "sft.extra_examples=1")])
+def test_extra_examples_are_for_sft_without_rl(words: tuple[str, ...]):
+    with pytest.raises(ValueError, match=r"sft\.extra_examples=\d+ beside"):
+        cell(*words)
 
 
 def test_library_arguments_keep_the_librarys_names():

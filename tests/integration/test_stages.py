@@ -133,6 +133,15 @@ def test_fine_tuning_leaves_a_policy_and_its_curves(tiny, side, settings, tmp_pa
     assert {path.suffix for path in (tmp_path / models.POLICY).iterdir()} & {".bin", ".pt"} == set()
 
 
+def test_extra_examples_are_seen_beyond_the_epochs(tiny, side, tmp_path):
+    args = {name: value for name, value in SFT_ARGS.items() if name != "max_steps"} | {"num_train_epochs": 1}
+    for extra in (0, 4):
+        settings = SftSettings(args=args, extra_examples=extra)
+        sft.fit(tiny, side, settings, 0, Silent(), tmp_path / str(extra))
+        losses = [row["loss"] for row in curves(tmp_path / str(extra)) if "loss" in row]
+        assert 2 * len(losses) == len(side.items) + extra  # steps of two
+
+
 def test_the_seed_decides_the_weights(tiny, side, tmp_path):
     policies = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -167,6 +176,10 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_pat
         (SftSettings(args={"save_strategy": "sometimes"}), r"SFTConfig refuses sft\.args"),
         (SftSettings(args={"bf16": False}, lora={"rank": 4}), r"LoraConfig refuses sft\.lora"),
         (SftSettings(args={"bf16": False}, lora={"layers_pattern": "x"}), r"LoraConfig refuses sft\.lora"),
+        (
+            SftSettings(args={"max_steps": 4, "bf16": False}, extra_examples=2),
+            r"extra_examples=2 beside .*max_steps",
+        ),
     ],
 )
 def test_settings_that_the_library_refuses_are_named(settings, message, tmp_path):

@@ -1,12 +1,10 @@
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from genclspp.report.summary import baseline_of, duration, read, show, table
+from genclspp.report.summary import baseline_of, duration, show, table
 
 Record = dict[str, Any]
 
@@ -158,20 +156,21 @@ def test_durations():
     assert [duration(s) for s in (0.4, 59, 61, 3725)] == ["0 s", "59 s", "1m01", "1h02"]
 
 
-def test_read_gives_the_records_by_file_name(tmp_path: Path):
-    for name, train in [("b", "icl"), ("a", "numeric")]:
-        (tmp_path / f"{name}.json").write_text(json.dumps(record(train)))
-    (tmp_path / "notes.txt").write_text("no record")
-    assert [each["train"] for each in read(tmp_path)] == ["numeric", "icl"]
+def test_cells_that_differ_in_seed_alone_are_one_row():
+    plain = [record(accuracy=value, seed=seed) for seed, value in enumerate((0.7, 0.8, 0.9))]
+    shown = [record("icl", "icl", value + 0.05, seed=seed) for seed, value in enumerate((0.7, 0.8, 0.9))]
+    heading, *rows = cells([*plain, *shown])
+    assert "seed" not in heading
+    assert [row[:3] for row in rows] == [["zero_shot", "80.0 ± 10.0", "base"], ["icl", "85.0 ± 10.0", "+5.0"]]
+    assert "means over 3 seeds, accuracy ± its standard deviation" in printed([*plain, *shown])
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"[1]", b"\xff{}", b'{"name": "dev"}'])
-def test_a_broken_record_is_named(tmp_path: Path, content: bytes):
-    (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.json is no record .*delete it"):
-        read(tmp_path)
+def test_a_row_of_one_seed_beside_others_says_so():
+    rows = cells([record(seed=0), record(seed=1), record("icl", "icl", 0.9, seed=0)])[1:]
+    assert [row[1:3] for row in rows] == [["80.0 ± 0.0", "base"], ["90.0 n=1", "+10.0"]]
 
 
-def test_a_missing_folder_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        read(tmp_path / "nowhere")
+def test_where_no_cell_is_repeated_the_seed_is_a_choice():
+    heading, *rows = cells([record(seed=0), record("icl", "icl", seed=1)])
+    assert heading[:2] == ["strategy", "seed"]
+    assert [row[:2] for row in rows] == [["zero_shot", "0"], ["icl", "1"]]

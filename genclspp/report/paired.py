@@ -1,0 +1,119 @@
+"""Paired differences: a series against its baseline, seed by seed and example by example."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from genclspp.metrics import Prediction
+from genclspp.report.records import Record
+from genclspp.report.series import Series, spread, values
+from genclspp.stages import predict
+from genclspp.task import UNCERTAIN
+
+RESAMPLES = 10_000
+
+# Metrics that are a share of the test examples, and which examples count.
+COUNTS: dict[str, Callable[[Prediction], bool]] = {
+    "accuracy": lambda p: p.label == p.gold,
+    "accuracy_forced": lambda p: p.forced == p.gold,
+    "invalid_rate": lambda p: p.label is None,
+    "coverage": lambda p: p.label is not None and p.label != UNCERTAIN,
+}
+
+Scores = Mapping[str, float]  # example id -> 1 where it counts, else 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a series lies above its baseline, over the seeds that both have.
+
+    mean, sd:  of the differences of one seed each; one seed has no sd
+    low, high: 95 % interval of the mean, see `interval`; None where predictions are missing
+    relative:  the mean as a share of the baseline's mean; None where that is 0
+    seeds:     how many pairs there are
+    """
+
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    relative: float | None
+    seeds: int
+
+
+def baseline_of(series: Series, wanted: Mapping[str, str], among: Iterable[Series]) -> Series | None:
+    """The series that is equal to this one in everything but the wanted choices."""
+    words = {**series.words, **wanted}
+    return next((other for other in among if other.words == words), None)
+
+
+def compare(
+    series: Series, baseline: Series, metric: str, scores: Callable[[Record], Scores | None]
+) -> Difference | None:
+    """The paired difference of a metric; None where no seed has both. `scores`: see `reader`."""
+    ours, theirs = values(series, metric), values(baseline, metric)
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return None
+    gaps = [ours[seed] - theirs[seed] for seed in seeds]
+    level = fmean(theirs[seed] for seed in seeds)
+    here, there = ({record["seed"]: record for record in each.records} for each in (series, baseline))
+    pairs = [example_gaps(scores(here[seed]), scores(there[seed])) for seed in seeds]
+    known = [pair for pair in pairs if pair]
+    low, high = interval(known) if len(known) == len(seeds) else (None, None)
+    relative = fmean(gaps) / level if level else None
+    return Difference(fmean(gaps), spread(gaps), low, high, relative, len(seeds))
+
+
+def example_gaps(ours: Scores | None, theirs: Scores | None) -> dict[str, float] | None:
+    """Example id -> difference; None where either is missing or they are of different examples."""
+    if ours is None or theirs is None or ours.keys() != theirs.keys():
+        return None
+    return {id: ours[id] - theirs[id] for id in ours}
+
+
+def interval(pairs: Sequence[Mapping[str, float]], seed: int = 0) -> tuple[float, float]:
+    """Percentile interval (95 %) of the mean over seeds of the mean difference, over draws of test examples.
+
+    pairs: of each seed, example id -> difference
+
+    An example is drawn with its differences in all seeds: policies of other seeds tend to err on the same
+    examples, and drawn apart they would pass for more examples than there are. The seeds stay as they are, so
+    the interval tells what other test examples might have shown, and not what other seeds might.
+    """
+    parts: dict[str, float] = defaultdict(float)
+    for pair in pairs:
+        for id, gap in pair.items():
+            parts[id] += gap / len(pair) / len(pairs)
+    # Few different values occur: drawing examples anew is drawing the counts of the values anew.
+    found, counts = np.unique(np.array(list(parts.values())).round(12), return_counts=True)
+    draws = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=RESAMPLES)
+    low, high = np.percentile(draws @ found, [2.5, 97.5])
+    mean = sum(parts.values())
+    return min(float(low), mean), max(float(high), mean)  # rounding must not part them
+
+
+def reader(artifacts: Path, metric: str) -> Callable[[Record], Scores | None]:
+    """What gives the scores of a record's test examples from its predictions in `artifacts`.
+
+    None where they are not at hand, or where the metric is no share of the examples.
+    """
+    counts = COUNTS.get(metric)
+
+    @cache
+    def of(key: str) -> Scores | None:
+        folder = artifacts / "predict" / key
+        if counts is None or not (folder / predict.ROWS).is_file():
+            return None
+        try:
+            found = predict.read(folder)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder / predict.ROWS} holds no predictions ({error}); delete {folder}") from None
+        return {each.id: float(counts(each)) for each in found}
+
+    return lambda record: of(record["artifact/predict"]) if "artifact/predict" in record else None

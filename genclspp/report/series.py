@@ -1,0 +1,77 @@
+"""Series: what cells left that are equal in everything but the seed, and its mean and spread."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from genclspp.report.records import Record, words
+
+
+@dataclass(frozen=True)
+class Series:
+    """Records of equal cells but for the seed, in its order. `words`: what tells the cells from others."""
+
+    words: Mapping[str, Any]
+    records: tuple[Record, ...]
+
+
+def gather(records: Sequence[Record]) -> list[Series]:
+    """The series of `records`, in the order in which they first occur."""
+    names = ["name", *(name for name in words(records) if name not in ("name", "seed"))]
+    found: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        found.setdefault(tuple(record.get(name) for name in names), []).append(record)
+    return [
+        Series(dict(zip(names, values, strict=True)), tuple(sorted(same, key=lambda record: record["seed"])))
+        for values, same in found.items()
+    ]
+
+
+def doubled(series: Iterable[Series]) -> list[tuple[Record, Record]]:
+    """Pairs of records that no word and no seed tells apart: settings changed between them."""
+    return [
+        (one, other)
+        for each in series
+        for one, other in zip(each.records, each.records[1:], strict=False)
+        if one["seed"] == other["seed"]
+    ]
+
+
+def values(series: Series, metric: str) -> dict[int, float]:
+    """Seed -> value, of the records that have one."""
+    return {record["seed"]: float(record[metric]) for record in series.records if record.get(metric) is not None}
+
+
+def spread(values: Iterable[float]) -> float | None:
+    """The standard deviation of the sample; one value has none."""
+    found = list(values)
+    return stdev(found) if len(found) > 1 else None
+
+
+def averages(records: Sequence[Record]) -> list[Record]:
+    """One record per series, with the means of all numbers, `accuracy_sd` and the number of `seeds`.
+
+    The records as they are where no series holds several, or where a seed occurs twice in one.
+    """
+    series = gather(records)
+    if len(series) == len(records) or doubled(series):
+        return list(records)
+    return [_average(each) for each in series]
+
+
+def _average(series: Series) -> Record:
+    first = series.records[0]
+    means = {name: _mean([record.get(name) for record in series.records]) for name in first}
+    means = {name: mean for name, mean in means.items() if mean is not None}
+    for name in ("seed", "accuracy_low", "accuracy_high"):  # of one seed's test alone
+        means.pop(name, None)
+    accuracies = [record["accuracy"] for record in series.records]
+    return {**means, **series.words, "accuracy_sd": spread(accuracies), "seeds": len(accuracies)}
+
+
+def _mean(found: Sequence[Any]) -> Any:
+    """A value that all share, the mean of numbers, or None."""
+    if all(value == found[0] for value in found):
+        return found[0]
+    return fmean(found) if all(isinstance(value, int | float) for value in found) else None

@@ -1,0 +1,58 @@
+"""A table from the records of sweeps alone: means over seeds, and paired differences against a baseline.
+
+    python scripts/make_tables.py pilot_rl --rows dataset --columns rl --baseline rl=matched
+    python scripts/make_tables.py pilot_sst5 pilot_trec6 --rows name --columns rl --baseline rl=matched
+
+Cells that are equal in everything but the seed make one mean. The baseline of a cell is the cell of the same seed
+that is equal in everything but the choices named. Intervals of differences need the predictions in
+OUTPUTS/artifacts; without them, the differences over seeds remain. Nothing is trained or written.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from genclspp import errors
+from genclspp.report import grid, layout, paired, records, sheets
+
+
+def main() -> None:
+    args = arguments()
+    try:
+        found = records.read_sweeps(args.outputs / "results", args.names)
+        scores = paired.reader(args.outputs / "artifacts", args.metric)
+        made = grid.build(found, scores, args.rows, args.columns, args.baseline, args.metric)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {errors.explain(error)}")
+    write(made, args.format)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="NAME", help="of a sweep: a folder of OUTPUTS/results")
+    parser.add_argument("--rows", nargs="+", metavar="WORD", help="what rows differ in (all that no column says)")
+    parser.add_argument("--columns", nargs="+", metavar="WORD", default=[], help="what columns differ in (none)")
+    parser.add_argument("--baseline", nargs="+", metavar="WORD=CHOICE", default=[], help="what to compare with")
+    parser.add_argument("--metric", default="accuracy", help="any number of the records (accuracy)")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the root of the records (outputs)")
+    parser.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
+    return parser.parse_args()
+
+
+def write(made: grid.Grid, format: str) -> None:
+    if format == "text":
+        sheets.show(layout.readable(made), Console(highlight=False))
+    elif format == "markdown":
+        print(sheets.markdown(layout.readable(made)), end="")
+    else:
+        sheet = layout.numbers(made)
+        print(sheets.comma_separated(sheet), end="")
+        print("\n".join(sheet.notes), file=sys.stderr)  # beside the numbers, not among them
+
+
+if __name__ == "__main__":
+    main()

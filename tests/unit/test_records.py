@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from genclspp.report.records import read, read_sweeps
+
+
+def write(folder: Path, **record: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{len(list(folder.iterdir()))}.json").write_text(json.dumps({"accuracy": 0.5, "seed": 0} | record))
+
+
+def test_sweeps_are_read_one_after_the_other_and_once(tmp_path: Path):
+    for sweep in ("one", "two"):
+        write(tmp_path / sweep, name=sweep)
+    assert [record["name"] for record in read_sweeps(tmp_path, ["two", "one", "two"])] == ["two", "one"]
+
+
+def test_an_unknown_sweep_is_told_with_the_nearest(tmp_path: Path):
+    write(tmp_path / "pilot")
+    with pytest.raises(ValueError, match=r"no sweep 'pilt' .*did you mean 'pilot'"):
+        read_sweeps(tmp_path, ["pilt"])
+
+
+def test_a_sweep_without_records_is_told(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="'empty' has no records"):
+        read_sweeps(tmp_path, ["empty"])
+
+
+def test_read_gives_the_records_by_file_name(tmp_path: Path):
+    for name, train in [("b", "icl"), ("a", "numeric")]:
+        (tmp_path / f"{name}.json").write_text(json.dumps({"train": train, "accuracy": 0.5, "seed": 0}))
+    (tmp_path / "notes.txt").write_text("no record")
+    assert [each["train"] for each in read(tmp_path)] == ["numeric", "icl"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"[1]", b"\xff{}", b'{"name": "dev"}', b'{"accuracy": 0.5}'])
+def test_a_broken_record_is_named(tmp_path: Path, content: bytes):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.json is no record .*delete it"):
+        read(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read(tmp_path / "nowhere")
