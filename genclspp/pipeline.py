@@ -42,7 +42,7 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
     """Carry out a cell, reusing whatever is there; leave its record and return it."""
     outputs = Path(cell.outputs)
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
-    runner = Runner(Store(outputs / "artifacts"), terminal, tracker, cell.predict)
+    runner = Runner(Store(outputs / "artifacts"), terminal, tracker, cell)
     terminal.heading(cell)
     task = data.load(cell.dataset)
     base = models.resolve(cell.model, runner.store)
