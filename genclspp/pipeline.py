@@ -24,7 +24,7 @@ def check(cell: Cell) -> None:
     store = Store(outputs / "artifacts")
     task = data.load(cell.dataset)
     policy = models.resolve(cell.model, store)
-    for strategies in (cell.train, cell.infer):
+    for splits, strategies in ((("train",), cell.train), (("validation", "test"), cell.infer)):
         for strategy in strategies:
             strategy.check(task)
         side = _without_facts(task)
@@ -34,6 +34,8 @@ def check(cell: Cell) -> None:
         models.check_answers(policy, surfaces, frame.joint)
         room = models.budget(policy, [frame.joint + surface for surface in surfaces.values()])
         prompts.check_room(draft, side, frame, room)
+        if splits != ("train",) or _learns(cell):
+            facts.check(task, splits, strategies, policy, cell.sft, store)
     if not record_path(cell).exists():  # a cell that has run once passed these, and importing TRL takes seconds
         _check_training(cell, outputs)
 
@@ -63,7 +65,7 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
 
 def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
     """SFT, then RL, as far as the cell wants them."""
-    if not cell.sft.enabled and cell.rl.learner == "none":
+    if not _learns(cell):
         return base
     side = render(task, ("train",), cell.train, base, runner)
     policy = base
@@ -179,6 +181,10 @@ def record_path(cell: Cell) -> Path:
         if name not in ("sweep", "outputs", "tracking", "config", "overrides")
     }
     return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', inputs)}.json"
+
+
+def _learns(cell: Cell) -> bool:
+    return cell.sft.enabled or cell.rl.learner != "none"
 
 
 def _check_training(cell: Cell, outputs: Path) -> None:
