@@ -34,19 +34,21 @@ def mine(
     readings:   of each other scorer, what scoring left: one for each of the folds, or one for all examples
     confidence: see `confidences`
 
-    Scores become calibrated log-probabilities; those of several scorers are added. `logprobs.jsonl` keeps them for
-    each example, in the order of `labels`; `report.json` says what was marked.
+    Scores become calibrated log-probabilities; those of several scorers are weighed and added. `logprobs.jsonl`
+    keeps them for each example, in the order of `labels`; `report.json` says what was marked.
     """
     gold = [list(labels).index(example.label) for example in examples]
     said = {scorer: _collect(readings[scorer], folds, len(examples)) for scorer in scorers if scorer != "tfidf"}
     if "tfidf" in scorers:
         said["tfidf"] = linear.out_of_fold_scores(examples, labels, folds, language)
     views = {scorer: calibrate(said[scorer], gold) for scorer in scorers}
-    views[TOGETHER] = calibrate(np.sum(list(views.values()), axis=0), gold)
+    weights = weigh(list(views.values()), gold)
+    views[TOGETHER] = add_up(list(views.values()), weights)
     order = np.argsort(confidences(views[TOGETHER], gold, confidence), kind="stable").tolist()
     marked = order[: max(1, round(fraction * len(examples)))]
     write_json(out / "uncertain.json", [examples[position].id for position in sorted(marked)])
-    write_json(out / "report.json", _report(examples, labels, views, marked))
+    report = _report(examples, labels, views, marked)
+    write_json(out / "report.json", {**report, "weights": dict(zip(scorers, weights, strict=True))})
     _write_rows(out / ROWS, examples, views)
 
 
@@ -55,25 +57,53 @@ def calibrate(scores: np.ndarray, gold: Sequence[int]) -> np.ndarray:
 
     scores: (examples, labels) log-scores up to a factor and a shift of each example
     gold:   (examples,) index of the gold label
-
-    A scorer that knows nothing becomes nearly even, and so hardly counts where the log-probabilities of several
-    are added. Gold labels choose one number here, for all examples: they say nothing of a single one.
     """
-    scaled = scores / fit_temperature(scores.tolist(), gold, high=1e4)
-    scaled = scaled - scaled.max(axis=1, keepdims=True)
-    return scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    return _normalise(scores / fit_temperature(scores.tolist(), gold, high=1e4))
+
+
+def weigh(tables: Sequence[np.ndarray], gold: Sequence[int]) -> list[float]:
+    """The weight of each scorer's log-probabilities in their sum that makes the gold labels most likely.
+
+    One that adds nothing to the others hardly counts, be it ignorant or their echo. Gold labels choose only these
+    few numbers, for all examples: no label says much about its own example. The loss is convex.
+    """
+    from scipy.optimize import minimize
+
+    if len(tables) == 1:
+        return [1.0]  # it is calibrated
+    stacked, rows, truth = np.stack(tables), np.arange(len(gold)), np.asarray(gold)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logprobs = add_up(tables, weights)
+        expected = (np.exp(logprobs) * stacked).sum(axis=2)
+        slope = (expected - stacked[:, rows, truth]).mean(axis=1)
+        return -logprobs[rows, truth].mean(), slope
+
+    # Above 0, so that scorers who all know nothing still have an order.
+    found = minimize(loss, np.ones(len(tables)), jac=True, bounds=[(1e-3, 20)] * len(tables), method="L-BFGS-B")
+    return found.x.tolist()
+
+
+def add_up(tables: Sequence[np.ndarray], weights: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Log-probabilities that are the weighted sum of those in `tables`, up to a shift of each example."""
+    return _normalise(np.tensordot(weights, np.stack(tables), axes=1))
 
 
 def confidences(logprobs: np.ndarray, gold: Sequence[int], kind: str) -> np.ndarray:
     """How sure the scorers are of each example; (examples,).
 
-    kind: "margin", how far the probability of the best label is ahead of the second, or "gold", the probability of
-          the gold label: what Northcutt et al. (arXiv 1911.00068) call self-confidence
+    kind: "margin", the log-odds of the best label against the second, or "gold", the log-probability of the gold
+          label: what Northcutt et al. (arXiv 1911.00068) call self-confidence
     """
     if kind == "gold":
-        return np.exp(logprobs[np.arange(len(gold)), gold])
-    ranked = np.sort(np.exp(logprobs), axis=1)
+        return logprobs[np.arange(len(gold)), gold]
+    ranked = np.sort(logprobs, axis=1)
     return ranked[:, -1] - ranked[:, -2]
+
+
+def _normalise(scores: np.ndarray) -> np.ndarray:
+    scaled = scores - scores.max(axis=1, keepdims=True)
+    return scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
 
 
 def _collect(readings: Sequence[Artifact], folds: Sequence[Sequence[int]], count: int) -> np.ndarray:

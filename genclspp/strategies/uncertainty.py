@@ -21,8 +21,8 @@ class Uncertainty:
               model, fine-tuned out of fold as the cell's SFT does), "model" (the base model, zero-shot), or
               another model, zero-shot: a folder in hub format (with a "/": ./name) or a hub id (organisation/name)
     folds:    out-of-fold parts: a model trained on the others judges a part, and nothing that it was trained on
-    confidence: "margin" (how far the best label is ahead of the second) or "gold" (probability of the gold label:
-              finds wrong labels too)
+    confidence: "margin" (the best label against the second) or "gold" (the probability of the gold label, which
+              marks what looks mislabelled too)
     """
 
     surface: str = UNCERTAIN

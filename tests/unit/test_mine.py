@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from genclspp import linear, sampling, tickets
 from genclspp.normalise import normalise
-from genclspp.stages.mine import ROWS, calibrate, confidences, mine
+from genclspp.stages.mine import ROWS, add_up, calibrate, confidences, mine, weigh
 from genclspp.store import Artifact
 from genclspp.task import Example
 from tests.generated import quick, texts
@@ -75,7 +75,7 @@ def test_the_report_says_what_was_marked(thousand, tmp_path):
     ahead = []
     for row in report["lowest"]:
         best, second = row["probabilities"]["all"].values()
-        ahead.append(best - second)
+        ahead.append(best / second)
         assert row["id"] in marked
     assert ahead == sorted(ahead)
 
@@ -159,9 +159,10 @@ def test_a_share_is_marked(tmp_path, fraction, count):
 
 def test_margin_is_of_the_two_best_and_gold_of_the_label():
     logprobs = np.log([[0.5, 0.45, 0.05], [0.1, 0.1, 0.8]])
-    assert confidences(logprobs, [2, 2], "margin") == pytest.approx([0.05, 0.7])
-    assert confidences(logprobs, [2, 2], "gold") == pytest.approx([0.05, 0.8])
-    assert confidences(logprobs, [1, 0], "margin") == pytest.approx([0.05, 0.7])
+    for gold in ([2, 2], [1, 0]):
+        odds = np.exp(confidences(logprobs, gold, "margin"))
+        assert odds == pytest.approx([0.5 / 0.45, 0.8 / 0.1])
+    assert np.exp(confidences(logprobs, [2, 2], "gold")) == pytest.approx([0.05, 0.8])
 
 
 scores = st.lists(st.lists(st.floats(-4, 4), min_size=3, max_size=3), min_size=4, max_size=12).map(np.array)
@@ -205,12 +206,43 @@ def test_two_scorers_find_more_than_one(tmp_path, seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_scorer_that_knows_nothing_hardly_counts(tmp_path, seed):
+def test_a_scorer_that_adds_nothing_hardly_counts(tmp_path, seed):
+    """One that guesses loudly, and a blurred echo of the first."""
     examples, (table, _) = views(seed, 1500, noise=0.8)
-    guesses = 30 * np.random.default_rng(seed).standard_normal(table.shape)
-    names = ("./one", "./guesses")
-    readings = {names[0]: [reading(tmp_path / "one", table)], names[1]: [reading(tmp_path / "guesses", guesses)]}
-    alone, _ = mined(tmp_path, examples, scorers=names[:1], readings=readings)
-    both, report = mined(tmp_path, examples, scorers=names, readings=readings)
-    assert len(set(alone) & set(both)) >= 0.85 * len(alone)
+    random = np.random.default_rng(seed)
+    tables = {
+        "./one": table,
+        "./guesses": 30 * random.standard_normal(table.shape),
+        "./echo": table + 2 * random.standard_normal(table.shape),
+    }
+    readings = {name: [reading(tmp_path / name, scores)] for name, scores in tables.items()}
+    alone, _ = mined(tmp_path, examples, scorers=["./one"], readings=readings)
+    every, report = mined(tmp_path, examples, scorers=list(tables), readings=readings)
+    assert len(set(alone) & set(every)) >= 0.85 * len(alone)
     assert report["accuracy"]["./guesses"]["all"] < 0.35
+    assert report["weights"]["./echo"] < 0.3 < 0.7 < report["weights"]["./one"]
+
+
+def test_no_other_weights_make_the_gold_labels_more_likely():
+    examples, tables = views(0, 500, noise=0.8)
+    gold = ["abcd".index(example.label) for example in examples]
+    tables = [calibrate(table, gold) for table in tables]
+
+    def likelihood(weights) -> float:
+        return add_up(tables, weights)[np.arange(len(gold)), gold].mean()
+
+    best = weigh(tables, gold)
+    for change in ([0.05, 0], [-0.05, 0], [0, 0.05], [0, -0.05], [0.05, -0.05]):
+        assert likelihood(np.add(best, change)) < likelihood(best)
+    assert likelihood(best) > max(likelihood([1, 0]), likelihood([0, 1]))
+
+
+def test_scorers_that_all_know_nothing_still_have_an_order(tmp_path):
+    examples = alternating(40)
+    guesses = np.random.default_rng(0).standard_normal((2, 40, 2))
+    wrong = [[-1.0 - n / 40, 0.0][:: 1 if e.label == "a" else -1] for n, e in enumerate(examples)]
+    readings = {f"./{n}": [reading(tmp_path / str(n), table)] for n, table in enumerate([wrong, *guesses])}
+    for scorers in (["./0"], ["./0", "./1"], list(readings)):
+        marked, report = mined(tmp_path, examples, scorers=scorers, readings=readings, fraction=0.25)
+        assert len(marked) == report["marked"] == 10
+        assert len({row["probabilities"]["all"][row["label"]] for row in report["lowest"]}) == 10
