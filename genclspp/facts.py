@@ -3,33 +3,60 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from genclspp import models, prompts, retrieve
+from genclspp import mining, retrieve, sampling
 from genclspp.models import Policy
 from genclspp.prompts import Strategy
 from genclspp.runner import Runner
+from genclspp.settings import SftSettings
+from genclspp.store import Store
 from genclspp.task import Example, Task
 
 FACTS = ("neighbours", "uncertain")
+
+
+def check(
+    task: Task,
+    splits: Sequence[str],
+    strategies: Sequence[Strategy],
+    policy: Policy,
+    sft: SftSettings,
+    store: Store,
+) -> None:
+    """Raise ValueError for whatever would stop `establish` later."""
+    needed = _needed(strategies)
+    if _mines(needed, splits):
+        how = needed["uncertain"]
+        mining.check(task, how["scorers"], how["folds"], policy, sft, store)
 
 
 def establish(
     task: Task, splits: Sequence[str], strategies: Sequence[Strategy], policy: Policy, runner: Runner
 ) -> Task:
     """`task` with the facts that `strategies` require for the prompts of `splits`."""
+    needed = _needed(strategies)
+    if "neighbours" in needed:
+        task = replace(task, neighbours=_neighbours(task, splits, runner, **needed["neighbours"]))
+    if _mines(needed, splits):
+        task = replace(task, uncertain=_uncertain(task, policy, runner, **needed["uncertain"]))
+    return task
+
+
+def _needed(strategies: Sequence[Strategy]) -> dict[str, Mapping[str, Any]]:
     needed: dict[str, Mapping[str, Any]] = {}
     for strategy in strategies:
         needed |= strategy.requires()
     for fact in needed:
         if fact not in FACTS:
             raise ValueError(f"a strategy requires the unknown fact {fact!r}; known: {', '.join(FACTS)}")
-    if "neighbours" in needed:
-        task = replace(task, neighbours=_neighbours(task, splits, runner, **needed["neighbours"]))
-    # The answer of a training example shows where it is trained on, and where it is a demonstration.
-    if "uncertain" in needed and ("train" in splits or "neighbours" in needed):
-        task = replace(task, uncertain=_uncertain(task, policy, runner, **needed["uncertain"]))
-    return task
+    return needed
+
+
+def _mines(needed: Mapping[str, Any], splits: Sequence[str]) -> bool:
+    """The answer of a training example shows where it is trained on, and where it is a demonstration."""
+    return "uncertain" in needed and ("train" in splits or "neighbours" in needed)
 
 
 def _neighbours(
@@ -52,20 +79,31 @@ def _neighbours(
 
 
 def _uncertain(
-    task: Task, policy: Policy, runner: Runner, *, scorers: Sequence[str], **how: Any
+    task: Task, policy: Policy, runner: Runner, *, scorers: Sequence[str], folds: int, **how: Any
 ) -> frozenset[str]:
     """Ids of the training examples that look ambiguous to the scorers."""
-    readings = None
-    if "model" in scorers:
-        room = models.budget(policy, list(task.names.values()))
-        plain = prompts.build(task.splits["train"], task, (), models.frame(policy), room)
-        readings = runner.score(policy, plain)
+    train = task.splits["train"]
+    parts = sampling.folds(train, folds)
     inputs = {
-        "examples": task.splits["train"],
-        "scorers": list(scorers),
+        "examples": train,
+        "labels": task.labels,
         "language": task.language,
-        "readings": readings,
+        "scorers": tuple(scorers),
+        "folds": parts,
+        "readings": mining.readings(task, scorers, parts, policy, runner),
         **how,
     }
     mined = runner.stage("mine", "mine.mine", inputs)
+    if not mined.reused:
+        runner.terminal.say(f"  {_told(mined.path)}")
     return frozenset(json.loads((mined.path / "uncertain.json").read_text(encoding="utf-8")))
+
+
+def _told(mined: Path) -> str:
+    """What was marked, in one line."""
+    report = json.loads((mined / "report.json").read_text(encoding="utf-8"))
+    shares = report["accuracy"]["all"]
+    return (
+        f"{report['marked']} of {report['examples']} training examples marked uncertain; the scorers are right on "
+        f"{100 * shares['marked']:.1f} % of them, on {100 * shares['rest']:.1f} % of the rest"
+    )

@@ -25,7 +25,7 @@ def check(cell: Cell) -> None:
     store = Store(outputs / "artifacts")
     task = data.load(cell.dataset)
     policy = models.resolve(cell.model, store)
-    for strategies in (cell.train, cell.infer):
+    for splits, strategies in ((("train",), cell.train), (("validation", "test"), cell.infer)):
         for strategy in strategies:
             strategy.check(task)
         side = _without_facts(task)
@@ -35,6 +35,8 @@ def check(cell: Cell) -> None:
         models.check_answers(policy, surfaces, frame.joint)
         room = models.budget(policy, [frame.joint + surface for surface in surfaces.values()])
         prompts.check_room(draft, side, frame, room)
+        if splits != ("train",) or _learns(cell):
+            facts.check(task, splits, strategies, policy, cell.sft, store)
     if not record_path(cell).exists():  # a cell that has run once passed these, and importing TRL takes seconds
         _check_training(cell, outputs)
 
@@ -43,7 +45,7 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
     """Carry out a cell, reusing whatever is there; leave its record and return it."""
     outputs = Path(cell.outputs)
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
-    runner = Runner(Store(outputs / "artifacts"), terminal, tracker, cell.predict)
+    runner = Runner(Store(outputs / "artifacts"), terminal, tracker, cell)
     terminal.heading(cell)
     task = data.load(cell.dataset)
     base = models.resolve(cell.model, runner.store)
@@ -64,7 +66,7 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
 
 def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
     """SFT, then RL, as far as the cell wants them."""
-    if not cell.sft.enabled and cell.rl.learner == "none":
+    if not _learns(cell):
         return base
     side = rest = render(task, ("train",), cell.train, base, runner)
     policy = base
@@ -198,6 +200,10 @@ def record_path(cell: Cell) -> Path:
         if name not in ("sweep", "outputs", "tracking", "config", "overrides")
     }
     return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', inputs)}.json"
+
+
+def _learns(cell: Cell) -> bool:
+    return cell.sft.enabled or cell.rl.learner != "none"
 
 
 def _check_training(cell: Cell, outputs: Path) -> None:

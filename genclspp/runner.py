@@ -10,7 +10,7 @@ from typing import Any
 from genclspp.decode import Reading
 from genclspp.models import Policy
 from genclspp.prompts import Prompts
-from genclspp.settings import PredictSettings
+from genclspp.settings import Cell
 from genclspp.store import Artifact, Store, key
 from genclspp.terminal import Terminal, hush_libraries
 from genclspp.tracking import Tracker
@@ -18,12 +18,12 @@ from genclspp.tracking import Tracker
 
 @dataclass
 class Runner:
-    """What stages are carried out with. `done` collects the artifacts of one cell, in order."""
+    """What the stages of `cell` are carried out with. `done` collects its artifacts, in order."""
 
     store: Store
     terminal: Terminal
     tracker: Tracker
-    settings: PredictSettings
+    cell: Cell
     done: list[Artifact] = field(default_factory=list)
 
     def stage(
@@ -67,11 +67,10 @@ class Runner:
             readings = [replace(r, prior=prior.logprobs) for r, prior in zip(readings, priors, strict=True)]
         return readings
 
-    def score(self, policy: Policy, prompts: Prompts) -> Artifact:
-        """The stage score: log-probabilities of all answers under each prompt."""
-        return self.stage(
-            "score", "score.score", _inputs(policy, prompts), batch_size=self.settings.batch_size, watch=True
-        )
+    def score(self, policy: Policy, prompts: Prompts, stage: str = "score") -> Artifact:
+        """Log-probabilities of all answers under each prompt."""
+        batch_size = self.cell.predict.batch_size
+        return self.stage(stage, "score.score", _inputs(policy, prompts), batch_size=batch_size, watch=True)
 
     def _scores(self, policy: Policy, prompts: Prompts) -> list[Reading]:
         with (self.score(policy, prompts).path / "scores.jsonl").open(encoding="utf-8") as file:
@@ -85,9 +84,9 @@ class Runner:
         made = self.stage(
             "complete",
             "score.complete",
-            inputs | {"max_new_tokens": self.settings.max_new_tokens},
+            inputs | {"max_new_tokens": self.cell.predict.max_new_tokens},
             scores=scores.path,
-            batch_size=self.settings.batch_size,
+            batch_size=self.cell.predict.batch_size,
             watch=True,
         )
         return json.loads((made.path / "completions.json").read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from random import Random
 
+from genclspp.normalise import normalise
 from genclspp.task import Example
 
 
@@ -54,6 +55,22 @@ def carve(
         tuple(example for position, example in enumerate(examples) if position not in part),
         tuple(example for position, example in enumerate(examples) if position in part),
     )
+
+
+def folds(examples: Sequence[Example], count: int, seed: int = 0) -> list[list[int]]:
+    """Positions of the examples in at most `count` parts that are alike in size and in labels; each is in one.
+
+    Examples of the same normalised text stay together, so that no part repeats what another holds.
+    """
+    twins: dict[str, list[int]] = defaultdict(list)
+    for position, example in enumerate(examples):
+        twins[normalise(example.text)].append(position)
+    groups = list(twins.values())
+    Random(seed).shuffle(groups)
+    groups.sort(key=lambda group: examples[group[0]].label)
+    # Dealt out like cards, one label after the other: no part gets two more of a label than another.
+    parts = (groups[turn::count] for turn in range(count))
+    return [sorted(position for group in part for position in group) for part in parts if part]
 
 
 def shuffled(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:

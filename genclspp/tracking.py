@@ -224,7 +224,8 @@ def run_id(*parts: str) -> str:
 
 def run_name(stage: str, key: str, choices: Mapping[str, str]) -> str:
     """The name of a run for people; what comes after training says nothing about a training stage."""
-    told = ("dataset", "model", "train") if stage in ("mine", "sft", "rl") else tuple(choices)
+    learns = stage.startswith("mine") or stage in ("sft", "rl")
+    told = ("dataset", "model", "train") if learns else tuple(choices)
     values = [choices[name] for name in told if choices.get(name, "none") != "none"]
     ending = [] if stage == "result" else [key[:6]]
     return " ".join([stage, *values, *ending])[:128]

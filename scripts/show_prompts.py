@@ -35,7 +35,7 @@ def show(config: DictConfig) -> None:
         quiet(outputs / "logs" / cell.sweep / "show_prompts.log", Console())
         pipeline.check(cell)
         tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
-        runner = Runner(Store(outputs / "artifacts"), Terminal(), tracker, cell.predict)
+        runner = Runner(Store(outputs / "artifacts"), Terminal(), tracker, cell)
         task, base = data.load(cell.dataset), models.resolve(cell.model, runner.store)
         for side, splits, strategies in (("train", ("train",), cell.train), ("infer", ("test",), cell.infer)):
             write(side, pipeline.render(task, splits, strategies, base, runner), base)

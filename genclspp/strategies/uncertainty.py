@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from genclspp.nearest import hint
 from genclspp.prompts import Draft
 from genclspp.task import UNCERTAIN, Example, Task
+
+SCORERS = ("tfidf", "trained", "model")
+WANTED = (*SCORERS, "./folder", "organisation/name")
 
 
 @dataclass(frozen=True)
@@ -12,21 +17,30 @@ class Uncertainty:
     """Offer the answer `surface`; in training, it answers the examples that look ambiguous.
 
     fraction: share of training examples to mark: those of lowest confidence (the paper takes 10 %)
-    scorers:  whose confidence: "tfidf" (a linear model) or "model" (the language model, zero-shot, perplexity)
-    folds:    out-of-fold parts of the linear model, so that it judges nothing that it was trained on
+    scorers:  whose confidence, one or several: "tfidf" (a linear model, out of fold), "trained" (the cell's base
+              model, fine-tuned out of fold as the cell's SFT does), "model" (the base model, zero-shot), or
+              another model, zero-shot: a folder in hub format (with a "/": ./name) or a hub id (organisation/name)
+    folds:    out-of-fold parts: a model trained on the others judges a part, and nothing that it was trained on
+    confidence: "margin" (the best label against the second) or "gold" (the probability of the gold label, which
+              marks what looks mislabelled too)
     """
 
     surface: str = UNCERTAIN
     fraction: float = 0.1
     scorers: tuple[str, ...] = ("tfidf",)
     folds: int = 5
+    confidence: Literal["margin", "gold"] = "margin"
 
     def __post_init__(self) -> None:
         # Hydra hands over a list
         object.__setattr__(self, "scorers", tuple(self.scorers))
-        unknown = [name for name in self.scorers if name not in ("tfidf", "model")]
-        if unknown or not self.scorers:
-            raise ValueError(f"uncertainty.scorers must name 'tfidf' or 'model', found {list(self.scorers)}")
+        if not self.scorers:
+            raise ValueError(f"uncertainty.scorers is empty; expected one or more of {', '.join(WANTED)}")
+        for name in self.scorers:
+            if name not in SCORERS and "/" not in name:
+                raise ValueError(f"unknown scorer {name!r} in uncertainty.scorers; {hint(name, WANTED)}")
+            if self.scorers.count(name) > 1:
+                raise ValueError(f"uncertainty.scorers names {name!r} twice; each scorer can speak once")
         if not 0 < self.fraction < 1:
             raise ValueError(f"uncertainty.fraction must lie between 0 and 1, found {self.fraction}")
         if self.folds < 2:
@@ -45,7 +59,8 @@ class Uncertainty:
             )
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:
-        return {"uncertain": {"fraction": self.fraction, "scorers": list(self.scorers), "folds": self.folds}}
+        how = ("scorers", "folds", "confidence", "fraction")
+        return {"uncertain": {name: getattr(self, name) for name in how}}
 
     def __call__(self, draft: Draft, example: Example, task: Task) -> Draft:
         return replace(draft, uncertain=self.surface)

@@ -128,8 +128,13 @@ def test_only_the_marked_answer_uncertain_and_only_where_it_is_offered(task):
         (lambda: Uncertainty(fraction=0.0), "uncertainty.fraction must lie between 0 and 1, found 0.0"),
         (lambda: Uncertainty(fraction=1.0), "uncertainty.fraction must lie between 0 and 1, found 1.0"),
         (lambda: Uncertainty(folds=1), "uncertainty.folds must be at least 2, found 1"),
-        (lambda: Uncertainty(scorers=()), r"must name 'tfidf' or 'model', found \[\]"),
-        (lambda: Uncertainty(scorers=["tfdif"]), r"must name 'tfidf' or 'model', found \['tfdif'\]"),
+        (lambda: Uncertainty(scorers=()), r"scorers is empty; expected one or more of tfidf, trained, model"),
+        (
+            lambda: Uncertainty(scorers=["tfdif"]),
+            r"unknown scorer 'tfdif' in .*; did you mean 'tfidf'",
+        ),
+        (lambda: Uncertainty(scorers=["gpt2"]), r"unknown scorer 'gpt2'.*known: .*\./folder, organisation/name"),
+        (lambda: Uncertainty(scorers=["a/b", "tfidf", "a/b"]), r"names 'a/b' twice"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):
