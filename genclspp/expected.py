@@ -115,8 +115,8 @@ def answer_logprobs(
 class ExpectedTrainer(Trainer):
     """Climbs the exact expected reward.
 
-    The data set has the columns `prompt`, `rewards` (one per answer, of anything else last) and `start` (the
-    starting policy's log-probability of each answer).
+    The data set has the columns `prompt`, `rewards` (one per answer, of anything else last) and, where `beta` is not
+    0, `start` (the starting policy's log-probability of each answer).
     """
 
     def __init__(
@@ -139,7 +139,8 @@ class ExpectedTrainer(Trainer):
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         plain = self.accelerator.unwrap_model(model)
         logprobs = answer_logprobs(plain, self.processing_class, inputs["prompt"], self._answers, call=model)
-        rewards, start = (torch.tensor(inputs[name], device=logprobs.device) for name in ("rewards", "start"))
+        rewards = torch.tensor(inputs["rewards"], device=logprobs.device)
+        start = torch.tensor(inputs["start"], device=logprobs.device) if self._beta else logprobs.detach()
         parts = terms(logprobs, rewards, start)
         self._note(parts)
         ids = self.processing_class(inputs["prompt"], add_special_tokens=False)["input_ids"]
@@ -153,7 +154,8 @@ class ExpectedTrainer(Trainer):
         super().log({**logs, **means}, *rest, **named)
 
     def _note(self, parts: Terms) -> None:
-        rows = {name: getattr(parts, name) for name in ("reward", "kl", "entropy", "invalid")}
+        told = ("reward", "entropy", "invalid", "kl") if self._beta else ("reward", "entropy", "invalid")
+        rows = {name: getattr(parts, name) for name in told}
         rows["frac_reward_zero_std"] = parts.equal  # under TRL's name
         for name, values in rows.items():
             self._sums.setdefault(name, []).append(float(values.detach().mean()))

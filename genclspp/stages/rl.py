@@ -118,10 +118,15 @@ def columns(model: Any, lesson: Lesson, prompts: Prompts) -> list[dict[str, Any]
     """One row per prompt, with what the learner reads."""
     if lesson.settings.learner != "expected":
         return rows(prompts)
-    tokens, texts = models.tokenizer(lesson.policy), [item.text for item in prompts.items]
-    start = scoring.label_logprobs(model, tokens, texts, prompts.completions()).tolist()
-    given = zip(texts, table(prompts, lesson.rewards), start, strict=True)
-    return [{"prompt": text, "rewards": rewards, "start": logprobs} for text, rewards, logprobs in given]
+    texts = [item.text for item in prompts.items]
+    given = [
+        {"prompt": text, "rewards": rewards}
+        for text, rewards in zip(texts, table(prompts, lesson.rewards), strict=True)
+    ]
+    if not lesson.settings.beta:
+        return given
+    start = scoring.label_logprobs(model, models.tokenizer(lesson.policy), texts, prompts.completions()).tolist()
+    return [{**row, "start": logprobs} for row, logprobs in zip(given, start, strict=True)]
 
 
 def sampled(trainer: type, model: Any, lesson: Lesson, data: Dataset) -> Any:
