@@ -15,7 +15,7 @@ from transformers import TrainingArguments
 from trl import GRPOConfig
 from trl.trainer.utils import disable_dropout_in_model
 
-from genclspp import models, scoring
+from genclspp import models, scoring, thoughts
 from genclspp.expected import ExpectedTrainer
 from genclspp.groups import TreeGRPOTrainer
 from genclspp.models import Policy
@@ -133,23 +133,32 @@ def table(prompts: Prompts, rewards: Sequence[Reward]) -> list[list[float]]:
 
 
 def rows(prompts: Prompts) -> list[dict[str, Any]]:
-    """One row per prompt, with the columns that rewards read."""
+    """One row per prompt, with the columns that rewards read.
+
+    opening: the end of the prompt that belongs to what is written
+    """
     surfaces = list(prompts.surfaces.values())
     sign = prompts.surfaces.get(UNCERTAIN)
-    return [
-        {"prompt": item.text, "answer": item.answer, "surfaces": surfaces, "uncertain": sign}
-        for item in prompts.items
-    ]
+    shared = {"surfaces": surfaces, "uncertain": sign, "opening": thoughts.OPEN if prompts.thought_tokens else ""}
+    return [{"prompt": item.text, "answer": item.answer, **shared} for item in prompts.items]
 
 
 def function(reward: Reward) -> Any:
-    """The reward's function with its own arguments; TRL calls it by name and logs it under that name."""
+    """The reward's function with its own arguments; TRL calls it by name and logs it under that name.
+
+    It is handed whole completions: with the tag that a prompt has opened for them.
+    """
     bound = partial(resolve_name(reward.target), **reward.args)
-    bound.__name__ = reward.name  # type: ignore[attr-defined]
-    return bound
+
+    def pay(completions: Sequence[str], opening: Sequence[str], **columns: Any) -> list[float]:
+        whole = [start + written for start, written in zip(opening, completions, strict=True)]
+        return bound(completions=whole, **columns)
+
+    pay.__name__ = reward.name
+    return pay
 
 
 def longest_answer(policy: Policy, prompts: Prompts) -> int:
-    """Tokens of the longest answer, end token included."""
+    """Tokens of the longest answer, end token included, and of the thought before it."""
     ids = models.tokenizer(policy)(prompts.completions(), add_special_tokens=False)["input_ids"]
-    return max(len(answer) for answer in ids) + 1
+    return max(len(answer) for answer in ids) + 1 + prompts.thought_tokens
