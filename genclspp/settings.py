@@ -113,6 +113,18 @@ class RlSettings:
 
 
 @dataclass(frozen=True)
+class ReasoningSettings:
+    """A thought before the answer, in training and inference.
+
+    max_thought_tokens: its length at most, closing tag included; null takes the longest training rationale and
+                        eight more, 128 where there are none, and half of the model's positions at most
+    """
+
+    enabled: bool = False
+    max_thought_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class PredictSettings:
     """Inference.
 
@@ -171,4 +183,5 @@ class Cell:
     rewards: tuple[Reward, ...]
     predict: PredictSettings
     tracking: TrackingSettings
+    reasoning: ReasoningSettings = ReasoningSettings()
     config: Mapping[str, Any] = field(default_factory=dict)
