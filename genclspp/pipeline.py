@@ -113,19 +113,19 @@ def infer(
     if cell.decoder.blanks:
         blank = render(task, ("validation", "test"), cell.infer, base, runner, blank=True)
         known_blank, asked_blank = _halves(blank, cut)
-    thought, recalled = runner.think(policy, asked), runner.think(policy, known)
+    asked_thoughts, known_thoughts = runner.think(policy, asked), runner.think(policy, known)
     inputs: dict[str, Any] = {
         "ids": [example.id for example in tested],
         "golds": [example.label for example in tested],
         "truncated": [item.truncated for item in asked.items],
-        "readings": _read(runner, policy, asked, asked_blank, thought, complete=cell.decoder.completes),
-        "held_out": _read(runner, policy, known, known_blank, recalled, complete=False),
+        "readings": _read(runner, policy, asked, asked_blank, asked_thoughts, complete=cell.decoder.completes),
+        "held_out": _read(runner, policy, known, known_blank, known_thoughts, complete=False),
         "held_out_golds": [example.label for example in held_out],
         "surfaces": dict(side.surfaces),
         "decoder": cell.decoder,
     }
-    if thought:
-        inputs["thoughts"] = thought
+    if asked_thoughts:
+        inputs["thoughts"] = asked_thoughts
     done = runner.stage("predict", "predict.predict", inputs)
     from genclspp.stages.predict import read
 
@@ -171,13 +171,13 @@ def _read(
     policy: Policy,
     side: Prompts,
     blank: Prompts | None,
-    thought: Sequence[str],
+    written: Sequence[str],
     *,
     complete: bool,
 ) -> list[Reading]:
-    """What the policy says behind its thoughts. A prior without the text is that behind the same thought."""
-    blank = blank.after(thought) if blank is not None else None
-    return runner.read(policy, side.after(thought), blank, complete=complete)
+    """What the policy says behind the thoughts it has written; a prior is that behind the same thought."""
+    blank = blank.after(written) if blank is not None else None
+    return runner.read(policy, side.after(written), blank, complete=complete)
 
 
 def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[str, Any]:

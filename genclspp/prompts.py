@@ -110,7 +110,7 @@ class Prompt:
 
     text:      what the model reads, special tokens included
     answer:    what it should write: the surface of the gold label, or of "uncertain"
-    truncated: whether demonstrations or a part of the text (or of the thought) had to go
+    truncated: whether demonstrations or a part of the text had to go
     thought:   what it should write before the answer, closed; empty where nothing is known or wanted
     """
 
@@ -212,7 +212,7 @@ def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Bud
     """The one place where text is written.
 
     What is too long loses, in this order: demonstrations, worst first; then the end of the query. Never the
-    instruction, the labels or the answer. The gold thought is a matter of its own: it is cut to its room.
+    instruction, the labels or the answer. A gold thought is cut to the room for thoughts.
     """
 
     def write(demonstrations: int, query: str) -> str:
@@ -226,10 +226,9 @@ def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Bud
     if not kept and not budget.fits(write(0, query)):
         check_room(replace(draft, demonstrations=()), task, frame, budget)
         cut = _longest(query, lambda part: budget.fits(write(0, part)))
-    gold = thought(draft, example, task, frame)
-    short = shorten(gold, draft.thought_tokens, budget.count)
-    truncated = kept < len(draft.demonstrations) or cut != query or short != gold
-    learned = thoughts.closed(short) if short else ""
+    truncated = kept < len(draft.demonstrations) or cut != query
+    gold = shorten(thought(draft, example, task, frame), draft.thought_tokens, budget.count)
+    learned = thoughts.closed(gold) if gold else ""
     return Prompt(example.id, write(kept, cut), answer(draft, example, task), truncated, learned)
 
 

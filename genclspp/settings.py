@@ -117,7 +117,8 @@ class ReasoningSettings:
     """A thought before the answer, in training and inference.
 
     max_thought_tokens: its length at most, closing tag included; null takes the longest training rationale and
-                        eight more, 128 where there are none, and half of the model's positions at most
+                        eight more, 128 where there are none, and half of the model's positions at most;
+                        a longer rationale is cut before SFT learns it
     """
 
     enabled: bool = False
