@@ -17,6 +17,7 @@ from genclspp.settings import (
     DatasetSettings,
     ModelSettings,
     PredictSettings,
+    ReasoningSettings,
     Reward,
     RlSettings,
     SftSettings,
@@ -28,6 +29,7 @@ SECTIONS: dict[str, type] = {
     "model": ModelSettings,
     "sft": SftSettings,
     "rl": RlSettings,
+    "reasoning": ReasoningSettings,
     "predict": PredictSettings,
     "tracking": TrackingSettings,
 }
@@ -41,6 +43,7 @@ CHOICES = {
     "sft": "sft",
     "rl": "rl",
     "reward": "reward",
+    "reasoning": "reasoning",
 }
 AT_LEAST = {
     "model.max_length": 1,
@@ -132,7 +135,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
 
     def name(group: str, section: str) -> str:
         chose = chosen.get(group)
-        if not isinstance(chose, str) and section in ("dataset", "model", "decode", "sft", "rl"):
+        if not isinstance(chose, str) and section in ("dataset", "model", "decode", "sft", "rl", "reasoning"):
             raise ValueError(f"{group} takes one choice, found a list; only strategies and rewards combine")
         return chose if isinstance(chose, str) else "+".join(plain.get(section) or {}) or "zero_shot"
 

@@ -30,11 +30,14 @@ PREFIX = "held_out/"  # of the names in curves
 
 @dataclass(frozen=True)
 class Check:
-    """What a policy does on held-out prompts; means over them, probabilities and rewards exact.
+    """What a policy does on held-out prompts; means over them.
 
     accuracy:     of the most likely answer
-    reward:       expected
+    reward:       expected, exactly
     invalid:      probability of writing anything else
+
+    With thoughts, these three are of what is written greedily, and there are no others.
+
     kl:           divergence from the start, in nats
     entropy:      of answers and anything else, in nats
     equal_groups: share of groups of eight samples whose rewards would all be equal, and so teach nothing
@@ -44,9 +47,9 @@ class Check:
     accuracy: float
     reward: float
     invalid: float
-    kl: float
-    entropy: float
-    equal_groups: float
+    kl: float | None = None
+    entropy: float | None = None
+    equal_groups: float | None = None
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -134,7 +137,7 @@ class Health(TrainerCallback):
         for left in self._out.glob("best-*"):
             shutil.rmtree(left)
 
-    def summary(self) -> dict[str, float | str]:
+    def summary(self) -> dict[str, float | str | None]:
         """For the record: the best check beside the start."""
         assert self.start is not None
         best = {f"rl/{name}": value for name, value in asdict(self.best()).items()}
@@ -144,7 +147,8 @@ class Health(TrainerCallback):
 
     def _check(self, state: Any, model: Any) -> Check:
         check = self._examine(model, state.global_step)
-        row = {"step": check.step} | {f"{PREFIX}{k}": v for k, v in asdict(check).items() if k != "step"}
+        told = {name: value for name, value in asdict(check).items() if value is not None}
+        row = {name if name == "step" else f"{PREFIX}{name}": value for name, value in told.items()}
         state.log_history.append(row)  # kept in checkpoints; `Trainer.log` would close the row of the trainer
         self._watch.log(row)
         if not list(self._out.glob("best-*/check.json")) or check.rank > self.best().rank:
@@ -166,11 +170,11 @@ class Health(TrainerCallback):
         lost, settings = check.invalid - self.start.invalid, self._settings
         if lost > settings.stop_invalid:
             return f"the probability of invalid text rose by {lost:.2f}, more than {settings.stop_invalid}"
-        if check.kl > settings.stop_kl:
+        if check.kl is not None and check.kl > settings.stop_kl:
             return f"the divergence from the start is {check.kl:.1f} nats, more than {settings.stop_kl}"
         return ""
 
 
 def _read(row: Mapping[str, float]) -> Check:
     values = {name.removeprefix(PREFIX): value for name, value in row.items()}
-    return Check(**{name: values[name] for name in Check.__dataclass_fields__})  # type: ignore[arg-type]
+    return Check(**{name: values[name] for name in Check.__dataclass_fields__ if name in values})  # type: ignore[arg-type]

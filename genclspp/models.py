@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genclspp import thoughts
 from genclspp.nearest import hint
 from genclspp.prompts import Budget, Frame, parse
 from genclspp.settings import ModelSettings
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 POLICY = "policy"  # the folder inside an artifact that holds trained weights
 READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+# Tokens of a thought: beyond the longest known; where none is known.
+SPARE, UNKNOWN = 8, 128
 SENTINEL = "\u2063content\u2063"
 # Some chat templates write the date of today, and prompts would be others every day.
 TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
@@ -132,13 +135,29 @@ def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> No
             )
 
 
-def budget(policy: Policy, completions: Sequence[str]) -> Budget:
-    """What the model's positions leave for a prompt, beside the longest of `completions` and the end token."""
+def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0) -> Budget:
+    """What the positions leave for a prompt, beside a thought, the longest of `completions` and the end token."""
     tokens = tokenizer(policy)
     longest = max(len(ids) for ids in tokens(list(completions), add_special_tokens=False)["input_ids"])
     # One token to spare: the border may tokenise differently when text and answer are joined.
-    limit = max_length(policy) - longest - 2
+    limit = max(max_length(policy) - longest - 2 - thought_tokens, 0)
     return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit)
+
+
+def thought_tokens(policy: Policy, rationales: Sequence[str], wanted: int | None) -> int:
+    """How many tokens a thought may take, closing tag included: `wanted`, or what the rationales suggest."""
+    tokens = tokenizer(policy)
+    known = [rationale for rationale in rationales if rationale.strip()]
+    closing, *taken = (
+        len(ids)
+        for ids in tokens([thoughts.closed(text) for text in ("", *known)], add_special_tokens=False)["input_ids"]
+    )
+    if wanted is None:
+        return min(max(taken) + SPARE if taken else UNKNOWN, max_length(policy) // 2)
+    if wanted <= closing:
+        why = f"the closing tag takes {closing} of them"
+        raise ValueError(f"reasoning.max_thought_tokens={wanted}; expected {closing + 1} or more: {why}")
+    return wanted
 
 
 def max_length(policy: Policy) -> int:

@@ -1,4 +1,4 @@
-"""The one file that knows the order: data → facts → prompts → sft → rl → predict → record."""
+"""The one file that knows the order: data → facts → prompts → sft → rl → (think) → predict → record."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genclspp import data, facts, metrics, models, prompts
+from genclspp import data, facts, metrics, models, prompts, thoughts
+from genclspp.decode import Reading
 from genclspp.models import Policy
 from genclspp.prompts import Prompts, Strategy
 from genclspp.runner import Runner
 from genclspp.sampling import stratified_order
 from genclspp.settings import Cell
 from genclspp.store import Store, key, manifest, plain, write_json
+from genclspp.strategies.think import Think
 from genclspp.task import Task
 from genclspp.terminal import Terminal
 from genclspp.tracking import Tracker
@@ -25,16 +27,19 @@ def check(cell: Cell) -> None:
     store = Store(outputs / "artifacts")
     task = data.load(cell.dataset)
     policy = models.resolve(cell.model, store)
-    for splits, strategies in ((("train",), cell.train), (("validation", "test"), cell.infer)):
+    if cell.reasoning.enabled:
+        _check_reasoning(cell, task)
+    asking = with_thoughts(cell, task, policy)
+    for splits, strategies in ((("train",), asking.train), (("validation", "test"), asking.infer)):
         for strategy in strategies:
             strategy.check(task)
         side = _without_facts(task)
         first = side.splits["train"][0]
         draft = prompts.sketch(first, side, strategies)
         surfaces, frame = prompts.check_surfaces(prompts.answers(draft)), models.frame(policy)
-        models.check_answers(policy, surfaces, frame.joint)
-        room = models.budget(policy, [frame.joint + surface for surface in surfaces.values()])
-        prompts.check_room(draft, side, frame, room)
+        before = thoughts.SAMPLE if draft.thought_tokens else ""  # the tags have to read back as well
+        models.check_answers(policy, surfaces, before + prompts.joint(draft, frame))
+        prompts.check_room(draft, side, frame, _room(policy, draft))
         if splits != ("train",) or _learns(cell):
             facts.check(task, splits, strategies, policy, cell.sft, store)
     if not record_path(cell).exists():  # a cell that has run once passed these, and importing TRL takes seconds
@@ -49,8 +54,9 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
     terminal.heading(cell)
     task = data.load(cell.dataset)
     base = models.resolve(cell.model, runner.store)
-    policy = learn(cell, task, base, runner)
-    predictions, labels = infer(cell, task, base, policy, runner)
+    asking = with_thoughts(cell, task, base)
+    policy = learn(asking, task, base, runner)
+    predictions, labels = infer(asking, task, base, policy, runner)
     record = summarise(cell, runner, metrics.compute(predictions, labels, cell.seed))
     fresh = any(not artifact.reused for artifact in runner.done) or not record_path(cell).exists()
     write_json(record_path(cell), record)
@@ -64,6 +70,15 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
     return record
 
 
+def with_thoughts(cell: Cell, task: Task, base: Policy) -> Cell:
+    """`cell` with prompts that ask for a thought, on both sides, where it wants reasoning."""
+    if not cell.reasoning.enabled:
+        return cell
+    rationales = [example.rationale for example in task.splits["train"]]
+    think = Think(models.thought_tokens(base, rationales, cell.reasoning.max_thought_tokens))
+    return replace(cell, train=(*cell.train, think), infer=(*cell.infer, think))
+
+
 def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
     """SFT, then RL, as far as the cell wants them."""
     if not _learns(cell):
@@ -73,7 +88,9 @@ def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
     if cell.rl.focus == "rest":
         side, rest = warm_up(side, cell.rl.warmup, cell.seed)
     if cell.sft.enabled:
-        inputs = {"policy": policy, "prompts": side, "settings": cell.sft, "seed": cell.seed}
+        # How long a thought may become is no matter of SFT.
+        taught = replace(side, thought_tokens=0)
+        inputs = {"policy": policy, "prompts": taught, "settings": cell.sft, "seed": cell.seed}
         policy = policy.after(runner.stage("sft", "sft.fit", inputs, watch=True))
     if cell.rl.learner != "none":
         held_out = task.splits["validation"][: cell.rl.held_out]
@@ -115,16 +132,19 @@ def infer(
     if cell.decoder.blanks:
         blank = render(task, ("validation", "test"), cell.infer, base, runner, blank=True)
         known_blank, asked_blank = _halves(blank, cut)
-    inputs = {
+    asked_thoughts, known_thoughts = runner.think(policy, asked), runner.think(policy, known)
+    inputs: dict[str, Any] = {
         "ids": [example.id for example in tested],
         "golds": [example.label for example in tested],
         "truncated": [item.truncated for item in asked.items],
-        "readings": runner.read(policy, asked, asked_blank, complete=cell.decoder.completes),
-        "held_out": runner.read(policy, known, known_blank, complete=False),
+        "readings": _read(runner, policy, asked, asked_blank, asked_thoughts, complete=cell.decoder.completes),
+        "held_out": _read(runner, policy, known, known_blank, known_thoughts, complete=False),
         "held_out_golds": [example.label for example in held_out],
         "surfaces": dict(side.surfaces),
         "decoder": cell.decoder,
     }
+    if asked_thoughts:
+        inputs["thoughts"] = asked_thoughts
     done = runner.stage("predict", "predict.predict", inputs)
     from genclspp.stages.predict import read
 
@@ -148,15 +168,35 @@ def render(
     examples = [example for split in splits for example in task.splits[split]]
     if blank:
         examples = [replace(example, text="") for example in examples]
-    draft = prompts.sketch(examples[0], task, strategies)
-    completions = [models.frame(base).joint + surface for surface in prompts.answers(draft).values()]
-    built = prompts.build(examples, task, strategies, models.frame(base), models.budget(base, completions))
+    room = _room(base, prompts.sketch(examples[0], task, strategies))
+    built = prompts.build(examples, task, strategies, models.frame(base), room)
     cut = sum(item.truncated for item in built.items)
     if cut:
         runner.terminal.say(
             f"  {cut} of {len(built.items)} prompts ({'+'.join(splits)}) truncated to fit the model"
         )
     return built
+
+
+def _room(policy: Policy, draft: prompts.Draft) -> prompts.Budget:
+    """What the answers and the thought of a draft leave for its prompt."""
+    joint = prompts.joint(draft, models.frame(policy))
+    completions = [joint + surface for surface in prompts.answers(draft).values()]
+    return models.budget(policy, completions, draft.thought_tokens)
+
+
+def _read(
+    runner: Runner,
+    policy: Policy,
+    side: Prompts,
+    blank: Prompts | None,
+    written: Sequence[str],
+    *,
+    complete: bool,
+) -> list[Reading]:
+    """What the policy says behind the thoughts it has written; a prior is that behind the same thought."""
+    blank = blank.after(written) if blank is not None else None
+    return runner.read(policy, side.after(written), blank, complete=complete)
 
 
 def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +207,10 @@ def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[s
         # Of stages that ran twice, the first: it read the test split, the other one validation.
         record.setdefault(f"artifact/{artifact.stage}", artifact.key)
         record[f"seconds/{artifact.stage}"] = record.get(f"seconds/{artifact.stage}", 0) + artifact.seconds
-        for name, value in _summary(artifact.path).items():
+        summary = _summary(artifact.path)
+        if "unclosed_share" in summary:
+            record.setdefault("unclosed_share", summary["unclosed_share"])  # that of the test split likewise
+        for name, value in summary.items():
             if name in ("tokens", "temperature"):
                 record[f"{name}/{artifact.stage}"] = record.get(f"{name}/{artifact.stage}", 0) + value
             elif name.startswith(f"{artifact.stage}/"):
@@ -193,17 +236,41 @@ def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
 def record_path(cell: Cell) -> Path:
     """Where the record of a cell lies: its choices, readable, and a hash of all that decides its numbers."""
     words = [cell.choices[name] for name in ("dataset", "model", "train", "infer", "decode")]
+    words += [cell.choices["reasoning"]] if cell.reasoning.enabled else []
     readable = "-".join("".join(c if c.isalnum() or c in "_+" else "_" for c in word) for word in words)
     inputs = {
         name: plain(value)
         for name, value in vars(replace(cell, predict=replace(cell.predict, batch_size=0))).items()
         if name not in ("sweep", "outputs", "tracking", "config", "overrides")
     }
+    if not cell.reasoning.enabled:  # so that records from before there was any keep their place
+        del inputs["reasoning"], inputs["choices"]["reasoning"]
     return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', inputs)}.json"
 
 
 def _learns(cell: Cell) -> bool:
     return cell.sft.enabled or cell.rl.learner != "none"
+
+
+def _check_reasoning(cell: Cell, task: Task) -> None:
+    train = task.splits["train"]
+    bare = [example.id for example in train if not example.rationale.strip()]
+    if cell.sft.enabled and bare:
+        raise ValueError(
+            f"with reasoning=think, SFT learns thoughts from rationales, but {len(bare)} of the {len(train)} "
+            f"training examples of {task.name!r} have none (the first: {bare[0]!r}); name their column with "
+            "dataset.rationale, or choose sft=none"
+        )
+    if cell.rl.learner == "expected":
+        raise ValueError(
+            "rl=expected needs a list of all that may be written, and thoughts cannot be listed; with "
+            "reasoning=think, choose a learner that samples (rl=grpo, rl=rloo), or rl=none"
+        )
+    if cell.rl.focus == "unsolved":
+        raise ValueError(
+            "rl.focus='unsolved' asks how likely the right answer is, which no list tells behind thoughts; with "
+            "reasoning=think, expected 'all' or 'rest'"
+        )
 
 
 def _check_training(cell: Cell, outputs: Path) -> None:

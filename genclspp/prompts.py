@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 from unicodedata import category, normalize
 
+from genclspp import thoughts
 from genclspp.task import UNCERTAIN, Example, Task
 
 WORDS = {
@@ -22,6 +23,8 @@ WORDS = {
         "colon": ": ",
         "comma": ", ",
         "uncertain": 'If the text fits more than one label, answer "{}".',
+        "think": f"First think between {thoughts.OPEN} and {thoughts.CLOSE}, then write the label.",
+        "ambiguous": "The text fits more than one label.",
     },
     "zh": {
         "text": "文本",
@@ -30,8 +33,12 @@ WORDS = {
         "colon": "：",
         "comma": "、",
         "uncertain": "如果文本符合多个标签，请回答“{}”。",
+        "think": f"请先在 {thoughts.OPEN} 与 {thoughts.CLOSE} 之间思考，再写出标签。",
+        "ambiguous": "文本符合多个标签。",
     },
 }
+# A field that came later is part of a stage's key only where it is set: the artifacts from before stay known.
+LATER = {"keyed": "where set"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,14 @@ class Draft:
     uncertain:      surface of the extra answer "uncertain"; None where it is not offered
     definitions:    label -> one sentence
     demonstrations: best first; the best stands nearest to the query
+    thought_tokens: tokens that a thought before the answer may take, closing tag included; 0 where none is wanted
     """
 
     surfaces: Mapping[str, str]
     uncertain: str | None = None
     definitions: Mapping[str, str] = field(default_factory=dict)
     demonstrations: tuple[Example, ...] = ()
+    thought_tokens: int = 0
 
 
 class Strategy(Protocol):
@@ -102,12 +111,19 @@ class Prompt:
     text:      what the model reads, special tokens included
     answer:    what it should write: the surface of the gold label, or of "uncertain"
     truncated: whether demonstrations or a part of the text had to go
+    thought:   what it should write before the answer, closed; empty where nothing is known or wanted
     """
 
     id: str
     text: str
     answer: str
     truncated: bool = False
+    thought: str = field(default="", metadata=LATER)
+
+    @property
+    def written(self) -> str:
+        """Thought and answer: what training teaches to write."""
+        return f"{self.thought} {self.answer}" if self.thought else self.answer
 
 
 @dataclass(frozen=True)
@@ -115,16 +131,28 @@ class Prompts:
     """The prompts of one side, with what may be answered.
 
     surfaces: label -> surface, in label order; UNCERTAIN last where it is offered
-    joint:    stands before the answer (see `Frame`)
+    joint:    stands before what is written (see `Frame`), and between thought and answer
+    thought_tokens: see `Draft`; where they are not 0, the texts end with the opening tag
     """
 
     surfaces: Mapping[str, str]
     joint: str
     items: tuple[Prompt, ...]
+    thought_tokens: int = field(default=0, metadata=LATER)
 
     def completions(self) -> list[str]:
         """What the model may write, in the order of `surfaces`."""
         return [self.joint + surface for surface in self.surfaces.values()]
+
+    def after(self, thought_of: Sequence[str]) -> "Prompts":
+        """The same prompts, each with a thought, closed, as its end; themselves where they want none."""
+        if not self.thought_tokens:
+            return self
+        items = tuple(
+            replace(item, text=f"{item.text}{self.joint}{thoughts.closed(thought)}")
+            for item, thought in zip(self.items, thought_of, strict=True)
+        )
+        return replace(self, items=items, thought_tokens=0)
 
 
 def build(
@@ -133,13 +161,14 @@ def build(
     """The prompts of `examples`; raises ValueError where the fixed parts alone exceed the budget."""
     for strategy in strategies:
         strategy.check(task)
+    draft = Draft(surfaces={})
     surfaces: dict[str, str] = {}
     items = []
     for example in examples:
         draft = sketch(example, task, strategies)
         surfaces = surfaces or check_surfaces(answers(draft))
         items.append(render(draft, example, task, frame, budget))
-    return Prompts(surfaces, frame.joint, tuple(items))
+    return Prompts(surfaces, joint(draft, frame), tuple(items), draft.thought_tokens)
 
 
 def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draft:
@@ -162,11 +191,28 @@ def answer(draft: Draft, example: Example, task: Task) -> str:
     return draft.surfaces[example.label]
 
 
+def thought(draft: Draft, example: Example, task: Task, frame: Frame) -> str:
+    """The thought that `example` should be answered with, as mere text; empty where none is wanted or known.
+
+    A rationale leads to the gold label: where the answer is "uncertain", another thought takes its place.
+    """
+    if not draft.thought_tokens:
+        return ""
+    if draft.uncertain and example.id in task.uncertain:
+        return WORDS[task.language]["ambiguous"]
+    return thoughts.plain(frame.plain(example.rationale))
+
+
+def joint(draft: Draft, frame: Frame) -> str:
+    """What stands before the answer: behind a thought it is a space, whatever the frame."""
+    return " " if draft.thought_tokens else frame.joint
+
+
 def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Budget) -> Prompt:
     """The one place where text is written.
 
     What is too long loses, in this order: demonstrations, worst first; then the end of the query. Never the
-    instruction, the labels or the answer.
+    instruction, the labels or the answer. A gold thought is cut to the room for thoughts.
     """
 
     def write(demonstrations: int, query: str) -> str:
@@ -181,15 +227,28 @@ def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Bud
         check_room(replace(draft, demonstrations=()), task, frame, budget)
         cut = _longest(query, lambda part: budget.fits(write(0, part)))
     truncated = kept < len(draft.demonstrations) or cut != query
-    return Prompt(example.id, write(kept, cut), answer(draft, example, task), truncated)
+    gold = shorten(thought(draft, example, task, frame), draft.thought_tokens, budget.count)
+    learned = thoughts.closed(gold) if gold else ""
+    return Prompt(example.id, write(kept, cut), answer(draft, example, task), truncated, learned)
 
 
 def _write(draft: Draft, query: str, task: Task, frame: Frame) -> str:
     shots = [
-        _turn(frame.plain(shot.text), " " + answer(draft, shot, task), task)
+        _turn(frame.plain(shot.text), " " + _solved(draft, shot, task, frame), task)
         for shot in reversed(draft.demonstrations)
     ]
-    return frame.before + "\n\n".join([_head(draft, task), *shots, _turn(query, "", task)]) + frame.after
+    after = frame.after
+    if draft.thought_tokens:
+        # Some chat templates open a thought, or close an empty one, of their own.
+        after = f"{after.partition(thoughts.OPEN)[0]}{frame.joint}{thoughts.OPEN}"
+    return frame.before + "\n\n".join([_head(draft, task), *shots, _turn(query, "", task)]) + after
+
+
+def _solved(draft: Draft, shot: Example, task: Task, frame: Frame) -> str:
+    """What a demonstration shows as written."""
+    known = thought(draft, shot, task, frame)
+    solution = answer(draft, shot, task)
+    return f"{thoughts.OPEN} {thoughts.closed(known)} {solution}" if known else solution
 
 
 def _head(draft: Draft, task: Task) -> str:
@@ -204,6 +263,8 @@ def _head(draft: Draft, task: Task) -> str:
         lines.append(words["labels"] + words["colon"] + words["comma"].join(draft.surfaces.values()))
     if draft.uncertain:
         lines.append(words["uncertain"].format(draft.uncertain))
+    if draft.thought_tokens:
+        lines.append(words["think"])
     return "\n".join(lines)
 
 
@@ -211,6 +272,16 @@ def _turn(text: str, written: str, task: Task) -> str:
     words = WORDS[task.language]
     colon = words["colon"].rstrip()
     return f"{words['text']}{words['colon']}{text}\n{words['label']}{colon}{written}"
+
+
+def shorten(thought: str, tokens: int, count: Callable[[str], int]) -> str:
+    """The longest beginning of a thought that takes at most so many tokens, closing tag included."""
+    room = Budget(count, tokens)
+
+    def fits(part: str) -> bool:
+        return room.fits(" " + thoughts.closed(part))
+
+    return thought if not thought or fits(thought) else _longest(thought, fits)
 
 
 def _longest(text: str, fits: Callable[[str], bool]) -> str:
@@ -231,7 +302,9 @@ def check_room(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
     whole = length(draft, task)
     if whole < budget.limit:
         return
-    if draft.definitions:
+    if draft.thought_tokens:
+        way = f"reasoning.max_thought_tokens, now {draft.thought_tokens}, can be less"
+    elif draft.definitions:
         saved = whole - length(replace(draft, definitions={}), task)
         way = f"without the strategy definition it would take {saved} less"
     elif task.list_labels:
@@ -262,8 +335,9 @@ def parse(completion: str, surfaces: Mapping[str, str]) -> str | None:
 
     The first line must be a surface: to the letter, or else but for case and closing punctuation, or else but for
     accents and spaces beside punctuation, where that is still unambiguous. "no" is never read out of "no match".
+    A thought before it is skipped; behind one that is not closed there is no answer.
     """
-    line = _exact(completion).split("\n")[0]
+    line = _exact(thoughts.behind(completion)).split("\n")[0]
     for form in (_exact, _loose, _uncased):
         wanted = form(line)
         found = [label for label, surface in surfaces.items() if wanted and form(surface) == wanted]

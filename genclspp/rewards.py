@@ -1,13 +1,15 @@
 """Rewards for reinforcement learning: plain functions of lists.
 
 Each takes what was written, and one column entry per completion: `answer` (the surface it should be), `surfaces`
-(all that may be answered) and `uncertain` (the surface of an abstention, or None). A reward of one's own is any
-function of this form; a YAML in conf/reward names it by `_target_` and gives it a `weight`.
+(all that may be answered) and `uncertain` (the surface of an abstention, or None). With reasoning=think, what was
+written begins with "<think>", and the answer is read behind "</think>". A reward of one's own is any function of
+this form; a YAML in conf/reward names it by `_target_` and gives it a `weight`.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from genclspp import thoughts
 from genclspp.prompts import parse
 
 
@@ -35,6 +37,14 @@ def abstained(
     return [
         float(sign is not None and wanted != sign and _read(written, known) == sign)
         for written, wanted, known, sign in zip(completions, answer, surfaces, uncertain, strict=True)
+    ]
+
+
+def thought_format(completions: list[str], surfaces: list[list[str]], **_: Any) -> list[float]:
+    """1 where the completion is one closed thought that says something, then anything that reads as an answer."""
+    return [
+        float(thoughts.is_formed(written) and _read(written, known) is not None)
+        for written, known in zip(completions, surfaces, strict=True)
     ]
 
 

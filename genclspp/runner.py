@@ -67,6 +67,19 @@ class Runner:
             readings = [replace(r, prior=prior.logprobs) for r, prior in zip(readings, priors, strict=True)]
         return readings
 
+    def think(self, policy: Policy, prompts: Prompts) -> list[str]:
+        """What `policy` thinks about each prompt; nothing where the prompts want no thoughts."""
+        if not prompts.thought_tokens:
+            return []
+        inputs = {
+            "policy": policy,
+            "texts": tuple(item.text for item in prompts.items),
+            "thought_tokens": prompts.thought_tokens,
+        }
+        made = self.stage("think", "think.think", inputs, batch_size=self.cell.predict.batch_size, watch=True)
+        with (made.path / "thoughts.jsonl").open(encoding="utf-8") as file:
+            return [json.loads(line)["thought"] for line in file]
+
     def score(self, policy: Policy, prompts: Prompts, stage: str = "score") -> Artifact:
         """Log-probabilities of all answers under each prompt."""
         batch_size = self.cell.predict.batch_size

@@ -130,6 +130,19 @@ class RlSettings:
 
 
 @dataclass(frozen=True)
+class ReasoningSettings:
+    """A thought before the answer, in training and inference.
+
+    max_thought_tokens: its length at most, closing tag included; null takes the longest training rationale and
+                        eight more, 128 where there are none, and half of the model's positions at most;
+                        a longer rationale is cut before SFT learns it
+    """
+
+    enabled: bool = False
+    max_thought_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class PredictSettings:
     """Inference.
 
@@ -188,4 +201,5 @@ class Cell:
     rewards: tuple[Reward, ...]
     predict: PredictSettings
     tracking: TrackingSettings
+    reasoning: ReasoningSettings = ReasoningSettings()
     config: Mapping[str, Any] = field(default_factory=dict)

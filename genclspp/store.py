@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -107,12 +107,16 @@ def key(stage: str, inputs: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON types. Artifacts and policies count by their key, records by their fields."""
+    """`value` as JSON types. Artifacts and policies count by their key, records by their fields.
+
+    A field with the metadata {"keyed": "where set"} is left out while it has its default.
+    """
     if hasattr(value, "key") and isinstance(value.key, str):
         return {"key": value.key}
     if is_dataclass(value) and not isinstance(value, type):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"is": kind} | {name: plain(part) for name, part in vars(value).items()}
+        unset = {f.name for f in fields(value) if f.metadata.get("keyed") and vars(value)[f.name] == f.default}
+        return {"is": kind} | {name: plain(part) for name, part in vars(value).items() if name not in unset}
     if isinstance(value, Mapping):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -37,6 +37,7 @@ def show(config: DictConfig) -> None:
         tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
         runner = Runner(Store(outputs / "artifacts"), Terminal(), tracker, cell)
         task, base = data.load(cell.dataset), models.resolve(cell.model, runner.store)
+        cell = pipeline.with_thoughts(cell, task, base)
         for side, splits, strategies in (("train", ("train",), cell.train), ("infer", ("test",), cell.infer)):
             write(side, pipeline.render(task, splits, strategies, base, runner), base)
     except (ValueError, OSError) as error:
@@ -51,7 +52,7 @@ def write(side: str, prompts: Prompts, base: object) -> None:
     for item in prompts.items[:SHOW]:
         console.rule(f"{side}: {item.id}")
         console.print(Text(item.text), end="")
-        console.print(Text(f"{prompts.joint}⟶ {item.answer}", style="bold green"))
+        console.print(Text(f"{prompts.joint}⟶ {item.written}", style="bold green"))
     cut = sum(item.truncated for item in prompts.items)
     console.rule(
         f"{side}: {len(prompts.items)} prompts, {min(lengths)} to {max(lengths)} tokens, {cut} truncated, "

@@ -23,9 +23,11 @@ def predict(
     surfaces: Mapping[str, str],
     decoder: Decoder,
     out: Path,
+    thoughts: Sequence[str] = (),
 ) -> None:
     """Decode `readings`; leave one row per example in `predictions.jsonl`.
 
+    thoughts: what was thought before each answer, to be read there; the decoders have seen it as part of a prompt
     held_out: readings of validation examples. A temperature is fitted on them (Guo et al. 2017, arXiv 1706.04599),
     so that the softmax over the real labels can be read as probabilities.
     """
@@ -40,7 +42,7 @@ def predict(
         [real(reading) for reading in held_out], [labels.index(gold) for gold in held_out_golds]
     )
     with (out / ROWS).open("w", encoding="utf-8") as file:
-        for id, gold, cut, reading in zip(ids, golds, truncated, readings, strict=True):
+        for place, (id, gold, cut, reading) in enumerate(zip(ids, golds, truncated, readings, strict=True)):
             scores = real(reading)
             chances = softmax([score / temperature for score in scores])
             label = decoder.choose(reading, surfaces)
@@ -53,8 +55,10 @@ def predict(
                 probabilities=dict(zip(labels, map(float, chances), strict=True)),
                 truncated=cut,
             )
-            logprobs = {name: reading.logprobs[place] for name, place in places.items()}
-            file.write(json.dumps({**asdict(prediction), "logprobs": logprobs}, ensure_ascii=False) + "\n")
+            row = asdict(prediction) | {"logprobs": {name: reading.logprobs[k] for name, k in places.items()}}
+            if thoughts:
+                row["thought"] = thoughts[place]
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
     write_json(out / "summary.json", {"temperature": temperature, "held_out": len(held_out)})
 
 

@@ -16,11 +16,11 @@ from transformers import TrainingArguments
 from trl import GRPOConfig, RLOOConfig
 from trl.trainer.utils import disable_dropout_in_model
 
-from genclspp import models, scoring
+from genclspp import models, scoring, thoughts
 from genclspp.expected import ExpectedTrainer
 from genclspp.focus import Focus
 from genclspp.groups import TreeGRPOTrainer, TreeRLOOTrainer
-from genclspp.health import Health, HeldOut
+from genclspp.health import Check, Health, HeldOut
 from genclspp.models import Policy
 from genclspp.prompts import Prompt, Prompts
 from genclspp.settings import Reward, RlSettings
@@ -177,21 +177,44 @@ def guard(model: Any, lesson: Lesson, held_out: Prompts, watch: Watch) -> Health
     """What checks the policy on `held_out` while it learns; None without held-out prompts."""
     if not held_out.items:
         return None
+    return Health(
+        examine=(listened if held_out.thought_tokens else scored)(model, lesson, held_out),
+        save=lambda model, folder: models.save(model, lesson.policy, folder),
+        settings=lesson.settings,
+        watch=watch,
+        out=lesson.out,
+    )
+
+
+def scored(start: Any, lesson: Lesson, held_out: Prompts) -> Callable[[Any, int], Check]:
+    """Checks by the probabilities of all answers."""
     tokens, texts = models.tokenizer(lesson.policy), [item.text for item in held_out.items]
     known = HeldOut(
         texts=texts,
         answers=held_out.completions(),
         rewards=torch.tensor(table(held_out, lesson.rewards)),
         golds=torch.tensor(right(held_out)),
-        start=scoring.label_logprobs(model, tokens, texts, held_out.completions()),
+        start=scoring.label_logprobs(start, tokens, texts, held_out.completions()),
     )
-    return Health(
-        examine=lambda model, step: known.check(model, tokens, step),
-        save=lambda model, folder: models.save(model, lesson.policy, folder),
-        settings=lesson.settings,
-        watch=watch,
-        out=lesson.out,
-    )
+    return lambda model, step: known.check(model, tokens, step)
+
+
+def listened(start: Any, lesson: Lesson, held_out: Prompts) -> Callable[[Any, int], Check]:
+    """Checks by what is written greedily, where thoughts come first and answers alone have no probabilities."""
+    tokens, texts = models.tokenizer(lesson.policy), [item.text for item in held_out.items]
+    asked, room = rows(held_out), longest_answer(lesson.policy, held_out) + 4
+
+    def check(model: Any, step: int) -> Check:
+        ids = scoring.generate(model, tokens, texts, max_new_tokens=room)
+        written = [tokens.decode(row, skip_special_tokens=True) for row in ids]
+
+        def mean(rewards: Sequence[Reward]) -> float:
+            return sum(total(rewards, written, asked)) / len(asked)
+
+        correct, parsed = (mean([Reward(name, f"genclspp.rewards.{name}")]) for name in ("correct", "parsed"))
+        return Check(step, accuracy=correct, reward=mean(lesson.rewards), invalid=1 - parsed)
+
+    return check
 
 
 def summary(state: Any) -> dict[str, float]:
@@ -213,35 +236,50 @@ def right(prompts: Prompts) -> list[int]:
 def table(prompts: Prompts, rewards: Sequence[Reward]) -> list[list[float]]:
     """The weighted reward of each answer to each prompt, and of anything else in a last column."""
     written = [*prompts.surfaces.values(), ""]
-    asked = [row for row in rows(prompts) for _ in written]
-    columns = {name: [row[name] for row in asked] for name in asked[0]}
-    columns["prompts"] = columns.pop("prompt")  # as TRL names it
-    completions = written * len(prompts.items)
-    sums = [0.0] * len(asked)
-    for reward in rewards:
-        given = function(reward)(completions=completions, **columns)
-        sums = [total + reward.weight * value for total, value in zip(sums, given, strict=True)]
+    sums = total(rewards, written * len(prompts.items), [row for row in rows(prompts) for _ in written])
     return [sums[k : k + len(written)] for k in range(0, len(sums), len(written))]
 
 
+def total(
+    rewards: Sequence[Reward], completions: Sequence[str], asked: Sequence[Mapping[str, Any]]
+) -> list[float]:
+    """The weighted reward of each completion; `asked` holds its row of `rows`."""
+    columns = {name: [row[name] for row in asked] for name in asked[0]}
+    columns["prompts"] = columns.pop("prompt")  # as TRL names it
+    sums = [0.0] * len(asked)
+    for reward in rewards:
+        given = function(reward)(completions=list(completions), **columns)
+        sums = [so_far + reward.weight * value for so_far, value in zip(sums, given, strict=True)]
+    return sums
+
+
 def rows(prompts: Prompts) -> list[dict[str, Any]]:
-    """One row per prompt, with the columns that rewards read."""
+    """One row per prompt, with the columns that rewards read.
+
+    opening: the end of the prompt that belongs to what is written
+    """
     surfaces = list(prompts.surfaces.values())
     sign = prompts.surfaces.get(UNCERTAIN)
-    return [
-        {"prompt": item.text, "answer": item.answer, "surfaces": surfaces, "uncertain": sign}
-        for item in prompts.items
-    ]
+    shared = {"surfaces": surfaces, "uncertain": sign, "opening": thoughts.OPEN if prompts.thought_tokens else ""}
+    return [{"prompt": item.text, "answer": item.answer, **shared} for item in prompts.items]
 
 
 def function(reward: Reward) -> Any:
-    """The reward's function with its own arguments; TRL calls it by name and logs it under that name."""
+    """The reward's function with its own arguments; TRL calls it by name and logs it under that name.
+
+    It is handed whole completions: with the tag that a prompt has opened for them.
+    """
     bound = partial(resolve_name(reward.target), **reward.args)
-    bound.__name__ = reward.name  # type: ignore[attr-defined]
-    return bound
+
+    def pay(completions: Sequence[str], opening: Sequence[str], **columns: Any) -> list[float]:
+        whole = [start + written for start, written in zip(opening, completions, strict=True)]
+        return bound(completions=whole, **columns)
+
+    pay.__name__ = reward.name
+    return pay
 
 
 def longest_answer(policy: Policy, prompts: Prompts) -> int:
-    """Tokens of the longest answer, end token included."""
+    """Tokens of the longest answer, end token included, and of the thought before it."""
     ids = models.tokenizer(policy)(prompts.completions(), add_special_tokens=False)["input_ids"]
-    return max(len(answer) for answer in ids) + 1
+    return max(len(answer) for answer in ids) + 1 + prompts.thought_tokens

@@ -22,7 +22,7 @@ def score(
     Written chunk by chunk: after an interruption, it goes on behind the last whole chunk, so that the rows are
     to the last digit those of a run without one.
     """
-    done = _whole_rows(out / ROWS, batch_size, len(texts))
+    done = whole_rows(out / ROWS, batch_size, len(texts))
     model = models.load(policy) if done < len(texts) else None
     with (out / ROWS).open("a", encoding="utf-8") as file:
         for start in range(done, len(texts), batch_size):
@@ -90,7 +90,7 @@ def _rows(scores: scoring.Scores, count: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _whole_rows(path: Path, chunk: int, total: int) -> int:
+def whole_rows(path: Path, chunk: int, total: int) -> int:
     """How many rows of whole chunks an earlier attempt left; what follows them is cut off."""
     if not path.exists():
         return 0

@@ -29,10 +29,10 @@ def check(settings: SftSettings, out: Path) -> None:
 
 
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
-    """Fine-tune on the answers of `prompts`; leave the policy and its curves in `out`."""
+    """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`."""
     args = training.arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
     args.num_train_epochs += settings.extra_examples / len(prompts.items)
-    rows = [tokenise(policy, prompts.joint, item.text, item.answer) for item in prompts.items]
+    rows = [tokenise(policy, prompts.joint, item.text, item.written) for item in prompts.items]
     trainer = TreeSFTTrainer(
         models.load(policy, train=True),
         args,

@@ -69,7 +69,7 @@ def test_every_strategy_composes_at_every_place(side: str, choice: str):
 
 @pytest.mark.parametrize(
     ("group", "choice"),
-    [(g, c) for g in ("decode", "sft", "rl", "reward", "tracking") for c in choices(g)],
+    [(g, c) for g in ("decode", "sft", "rl", "reward", "reasoning", "tracking") for c in choices(g)],
 )
 def test_every_other_choice_composes(group: str, choice: str):
     made = cell(f"{group}={choice}")
