@@ -115,8 +115,8 @@ def answer_logprobs(
 class ExpectedTrainer(Trainer):
     """Climbs the exact expected reward.
 
-    The data set has the columns `prompt`, `rewards` (one per answer, of anything else last) and, unless `beta` is 0,
-    `start` (the starting policy's log-probability of each answer).
+    The data set has the columns `prompt`, `rewards` (one per answer, of anything else last) and, where there is a
+    `beta`, `start` (the starting policy's log-probability of each answer).
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 python scripts/bench_rl.py --data ../shared/data --json rl.json --plot docs/rl_speed.png
 
 Both learn from the same prompts with the settings of conf/rl. After every second step the clock is stopped to
-compute the mean expected reward over 96 of these prompts, exactly. The table shows when each learner has reached the
-reward at which GRPO ends, the mean over the last quarter of its steps; the curves show all seeds.
+compute the mean expected reward over 96 of these prompts, exactly. The table shows when each learner has reached
+the reward at which GRPO ends, the mean over the last quarter of its steps; the curves show all seeds.
 """
 
 import argparse
