@@ -58,7 +58,9 @@ def calibrate(scores: np.ndarray, gold: Sequence[int]) -> np.ndarray:
     scores: (examples, labels) log-scores up to a factor and a shift of each example
     gold:   (examples,) index of the gold label
     """
-    return _normalise(scores / fit_temperature(scores.tolist(), gold, high=1e4))
+    # In units of their own spread, so that the bounds of the temperature mean the same for every scorer.
+    units = scores / (np.ptp(scores, axis=1).mean() or 1.0)
+    return _normalise(units / fit_temperature(units.tolist(), gold, high=1e4))
 
 
 def weigh(tables: Sequence[np.ndarray], gold: Sequence[int]) -> list[float]:
