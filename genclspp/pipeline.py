@@ -13,7 +13,7 @@ from genclspp.prompts import Prompts, Strategy
 from genclspp.runner import Runner
 from genclspp.sampling import stratified_order
 from genclspp.settings import Cell
-from genclspp.store import Store, key, manifest, plain, write_json
+from genclspp.store import Artifact, Store, key, manifest, plain, write_json
 from genclspp.strategies.think import Think
 from genclspp.task import Task
 from genclspp.terminal import Terminal
@@ -104,8 +104,21 @@ def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
             "lora": cell.sft.lora,
             "seed": cell.seed,
         }
-        policy = policy.after(runner.stage("rl", "rl.fit", inputs, watch=True))
+        learned = runner.stage("rl", "rl.fit", inputs, watch=True)
+        _tell(learned, runner)
+        policy = policy.after(learned)
     return policy
+
+
+def _tell(learned: Artifact, runner: Runner) -> None:
+    """How RL fared on held-out prompts, where it was checked."""
+    told = _summary(learned.path)
+    if "rl/best_step" in told:
+        start, best = (100 * told[name] for name in ("rl/accuracy_start", "rl/accuracy"))
+        runner.terminal.say(
+            f"  held-out accuracy {start:.1f} → {best:.1f} %, the best of {told['rl/steps']} steps: "
+            f"step {told['rl/best_step']}"
+        )
 
 
 def warm_up(side: Prompts, share: float, seed: int) -> tuple[Prompts, Prompts]:

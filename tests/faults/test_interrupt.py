@@ -2,10 +2,12 @@
 
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -29,9 +31,31 @@ WORDS = (
 )
 
 
-def stop(outputs: Path, reached: Callable[[Path], Any], number: signal.Signals, *more: str) -> Done:
+RL_WORDS = (
+    *WORDS,
+    "sft.args.max_steps=2",
+    "dataset.test_size=8",
+    "rl.examples=24",
+    "rl.checks=6",
+    "rl.args.num_train_epochs=2",
+    "rl.args.save_steps=1",
+)
+LEARNERS = {
+    "grpo": ("rl=grpo", "rl.args.num_generations=2", "rl.args.per_device_train_batch_size=4"),
+    "rloo": ("rl=rloo", "rl.args.num_generations=2", "rl.args.per_device_train_batch_size=4"),
+    "expected": ("rl=expected", "rl.focus=unsolved", "rl.args.per_device_train_batch_size=4"),
+}
+
+
+def stop(
+    outputs: Path,
+    reached: Callable[[Path], Any],
+    number: signal.Signals,
+    *more: str,
+    words: tuple[str, ...] = WORDS,
+) -> Done:
     """Start the command and send a signal as soon as `reached` says so."""
-    process = start(*WORDS, *more, outputs=outputs)
+    process = start(*words, *more, outputs=outputs)
     until = time.monotonic() + 90
     while not reached(outputs):
         assert process.poll() is None, finish(process)
@@ -44,6 +68,11 @@ def stop(outputs: Path, reached: Callable[[Path], Any], number: signal.Signals, 
 def is_training(outputs: Path) -> bool:
     """Whether a checkpoint of SFT is whole."""
     return any(outputs.glob("artifacts/sft/*.partial/checkpoints/*/trainer_state.json"))
+
+
+def is_reinforcing(outputs: Path) -> bool:
+    """Whether a checkpoint of RL is whole."""
+    return any(outputs.glob("artifacts/rl/*.partial/checkpoints/*/trainer_state.json"))
 
 
 def is_scoring(outputs: Path) -> bool:
@@ -117,6 +146,52 @@ def test_training_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: Path,
     assert 5 <= len(kept) < STEPS
     assert len(kept) % 5 == 0
     require_same_result(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("learner", ["grpo", "expected"])
+def test_reinforcement_learning_goes_on_after_a_kill(tmp_path: Path, learner: str):
+    words = (*RL_WORDS, *LEARNERS[learner])
+    run(*words, outputs=tmp_path / "whole").require()
+    stopped = stop(tmp_path / "killed", is_reinforcing, signal.SIGKILL, words=words)
+    assert stopped.code == -signal.SIGKILL
+    assert records(tmp_path / "killed") == []
+    again = run(*words, outputs=tmp_path / "killed").require()
+    assert (again.reused()["sft"], again.computed()["rl"]) == (1, 1)
+    require_same_policy(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_reinforcement_learning_survives_kills_at_any_moment(tmp_path: Path, learner: str):
+    words = (*RL_WORDS, *LEARNERS[learner])
+    run(*words, outputs=tmp_path / "whole").require()
+    random, kills = Random(0), 0
+    while not records(tmp_path / "killed"):
+        process = start(*words, outputs=tmp_path / "killed")
+        try:
+            process.wait(timeout=random.uniform(8, 16))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        finish(process)
+        assert kills < 30
+    assert kills > 0
+    require_same_policy(tmp_path / "killed", tmp_path / "whole")
+
+
+def steps(folder: Path) -> list[float]:
+    """Those of the rows of a learning curve."""
+    return [json.loads(line)["step"] for line in (folder / "training.jsonl").read_text().splitlines()]
+
+
+def require_same_policy(outputs: Path, undisturbed: Path) -> None:
+    (record,), (expected,) = records(outputs), records(undisturbed)
+    assert timeless(record) == timeless(expected)
+    (ours,), (theirs,) = (artifacts(folder, "rl") for folder in (outputs, undisturbed))
+    weights = "policy/model.safetensors"
+    assert (ours / weights).read_bytes() == (theirs / weights).read_bytes()
+    assert steps(ours) == steps(theirs)
+    assert not list((outputs / "artifacts").rglob("*.partial"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
