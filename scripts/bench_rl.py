@@ -3,16 +3,17 @@
 python scripts/bench_rl.py --data ../shared/data --json rl.json --plot docs/rl_speed.png
 
 Both learn from the same prompts with the settings of conf/rl. After every second step the clock is stopped to
-compute the mean expected reward over 96 of these prompts, exactly. The table shows when each learner has reached
+compute the mean expected reward over 96 training prompts, exactly. The table shows when each learner has reached
 the reward at which GRPO ends, the mean over the last quarter of its steps; the curves show all seeds.
 """
 
 import argparse
-import json
 import statistics
+import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from genclspp import compose, data, models, pipeline, scoring
 from genclspp.health import HeldOut
+from genclspp.prompts import Prompts
 from genclspp.runner import Runner
 from genclspp.settings import Cell, TrackingSettings
 from genclspp.stages import rl, training
@@ -35,10 +37,16 @@ from genclspp.tracking import Tracker
 
 CASES = {
     "tickets": ["dataset=tickets"],
-    "trec6": ["dataset=local", "dataset.path={data}/trec6", "dataset.train_size=1000"],
+    "trec6": ["dataset=local", "dataset.path={data}/trec6"],
 }
 MEASURED = 96
-WARM_UP = ["sft.args.num_train_epochs=1", "sft.args.warmup_steps=0"]
+WARM_UP = [
+    "dataset.train_size=600",
+    "dataset.validation_size=200",
+    "sft.args.num_train_epochs=1",
+    "sft.args.warmup_steps=0",
+    "rl.examples=256",
+]
 
 
 def main() -> None:
@@ -47,7 +55,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=list(CASES), help="one case")
-    parser.add_argument("--learners", default="grpo,expected", help="the first is the one to catch up with")
+    parser.add_argument("--learners", default="grpo,rloo,expected", help="the first is the one to catch up with")
     parser.add_argument("--set", nargs="*", default=[], help="overrides for all, such as dataset.train_size=500")
     parser.add_argument("--grpo", nargs="*", default=[], help="overrides for grpo, such as rl.examples=64")
     parser.add_argument("--expected", nargs="*", default=[], help="overrides for expected")
@@ -57,23 +65,33 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     compose.register()
     cases = [args.only] if args.only else list(CASES)
-    curves = {case: [race(case, seed, args) for seed in range(args.seeds)] for case in cases}
-    bench.report([row(case, races) for case, races in curves.items()], args.json)
-    if args.json:
-        Path(args.json).with_suffix(".curves.json").write_text(json.dumps(curves))
+    races = {case: [race(case, seed, args) for seed in range(args.seeds)] for case in cases}
+    bench.report([row(case, ways) for case, ways in races.items()], args.json)
     if args.plot:
-        draw(curves, args.plot)
+        draw(races, args.plot)
 
 
-def race(case: str, seed: int, args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
-    """Learner -> (seconds, mean expected reward) along its way."""
+Curve = list[tuple[float, float]]  # seconds, mean expected reward on training prompts
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a learner went: its curve, and the expected reward on the validation split before and after."""
+
+    curve: Curve
+    before: float
+    after: float
+
+
+def race(case: str, seed: int, args: argparse.Namespace) -> dict[str, Way]:
     words = [word.format(data=args.data) for word in CASES[case]] + [*WARM_UP, *args.set, f"seed={seed}"]
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for learner in args.learners.split(","):
             cell = make_cell([*words, f"rl={learner}", f"outputs={folder}", *getattr(args, learner, [])])
-            found[learner] = learn(cell, Path(folder) / learner)
-            print(f"{case}, seed {seed}, {learner}: {found[learner][0]} … {found[learner][-1]}", flush=True)
+            found[learner] = way = learn(cell, Path(folder) / learner)
+            print(f"{case}, seed {seed}, {learner}: {way.curve[0]} … {way.curve[-1]}; ", end="", file=sys.stderr)
+            print(f"validation {way.before:.3f} → {way.after:.3f}", file=sys.stderr, flush=True)
     return found
 
 
@@ -83,7 +101,7 @@ def make_cell(words: list[str]) -> Cell:
     return compose.cell(config)
 
 
-def learn(cell: Cell, out: Path) -> list[tuple[float, float]]:
+def learn(cell: Cell, out: Path) -> Way:
     runner = Runner(
         Store(Path(cell.outputs) / "artifacts"),
         Terminal(Console(quiet=True)),
@@ -95,29 +113,32 @@ def learn(cell: Cell, out: Path) -> list[tuple[float, float]]:
     side = pipeline.render(task, ("train",), cell.train, base, runner)
     settings = replace(cell.rl, args={**cell.rl.args, "save_strategy": "no"})
     model = models.load(policy, train=True)
-    watched = all_rewards(model, policy, side, cell)
+    some = replace(side, items=rl.drawn(side, replace(cell.rl, examples=MEASURED), cell.seed))
+    watched = rewards(model, policy, some, cell)
+    held_out = rewards(model, policy, pipeline.render(task, ("validation",), cell.train, base, runner), cell)
+    before = held_out(model)
     start = time.perf_counter()
     disable_dropout_in_model(model)
     lesson = rl.Lesson(policy, side, cell.rewards, settings, cell.seed, out)
     rows, _ = rl.draws(model, lesson)
     trainer = rl.LEARNERS[settings.learner](model, lesson, rows)
-    clock = Clock(start, lambda model: watched.check(model, models.tokenizer(policy), 0).reward)
+    clock = Clock(start, watched)
     trainer.add_callback(clock)
     training.train(trainer, out)
-    return clock.curve
+    return Way(clock.curve, before, held_out(model))
 
 
-def all_rewards(model: Any, policy: models.Policy, side: Any, cell: Cell) -> HeldOut:
-    """The prompts that RL draws, as something to measure the policy on."""
-    some = replace(side, items=rl.drawn(side, replace(cell.rl, examples=MEASURED), cell.seed))
-    tokens, texts = models.tokenizer(policy), [item.text for item in some.items]
-    return HeldOut(
+def rewards(model: Any, policy: models.Policy, side: Prompts, cell: Cell) -> Callable[[Any], float]:
+    """What measures a model: its mean expected reward on the prompts of `side`, exactly."""
+    tokens, texts = models.tokenizer(policy), [item.text for item in side.items]
+    known = HeldOut(
         texts,
-        some.completions(),
-        torch.tensor(rl.table(some, cell.rewards)),
-        torch.tensor(rl.right(some)),
-        scoring.label_logprobs(model, tokens, texts, some.completions()),
+        side.completions(),
+        torch.tensor(rl.table(side, cell.rewards)),
+        torch.tensor(rl.right(side)),
+        scoring.label_logprobs(model, tokens, texts, side.completions()),
     )
+    return lambda model: known.check(model, tokens, 0).reward
 
 
 class Clock(TrainerCallback):
@@ -140,32 +161,36 @@ class Clock(TrainerCallback):
         self._start += time.perf_counter() - now
 
 
-def row(case: str, races: list[dict[str, list[tuple[float, float]]]]) -> dict[str, Any]:
+def row(case: str, races: list[dict[str, Way]]) -> dict[str, Any]:
     """Medians over seeds."""
     facts: dict[str, list[float]] = {}
-    for curves in races:
-        first, *others = curves
-        goal = statistics.mean(reward for _, reward in curves[first][-(len(curves[first]) // 4) :])
-        facts.setdefault("reward at the start", []).append(curves[first][0][1])
+    for ways in races:
+        first, *others = ways
+        curve = ways[first].curve
+        goal = statistics.mean(reward for _, reward in curve[-(len(curve) // 4) :])
+        facts.setdefault("reward at the start", []).append(curve[0][1])
         facts.setdefault(f"reward at which {first} ends", []).append(goal)
-        facts.setdefault(f"{first} seconds", []).append(curves[first][-1][0])
+        facts.setdefault(f"{first} seconds", []).append(curve[-1][0])
         for other in others:
-            reached = next((seconds for seconds, reward in curves[other] if reward >= goal), float("inf"))
+            reached = next((seconds for seconds, reward in ways[other].curve if reward >= goal), float("inf"))
             facts.setdefault(f"{other} seconds to reach it", []).append(reached)
-            facts.setdefault(f"share of {first}'s time", []).append(reached / curves[first][-1][0])
-            facts.setdefault(f"reward at which {other} ends", []).append(curves[other][-1][1])
+            facts.setdefault(f"{other}, share of {first}'s time", []).append(reached / curve[-1][0])
+            facts.setdefault(f"reward at which {other} ends", []).append(ways[other].curve[-1][1])
+        facts.setdefault("validation at the start", []).append(ways[first].before)
+        for learner, way in ways.items():
+            facts.setdefault(f"validation after {learner}", []).append(way.after)
     medians = {name: round(statistics.median(values), 3) for name, values in facts.items()}
     return {"case": case, "seeds": len(races), **medians, "per seed": list(facts.items())}
 
 
-def draw(curves: dict[str, list[dict[str, list[tuple[float, float]]]]], file: str) -> None:
+def draw(races: dict[str, list[dict[str, Way]]], file: str) -> None:
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(curves), figsize=(4.5 * len(curves), 3.4), squeeze=False)
-    for panel, (case, races) in zip(panels[0], curves.items(), strict=True):
-        for colour, learner in zip(("tab:orange", "tab:blue", "tab:green"), races[0], strict=False):
-            for seed, found in enumerate(races):
-                seconds, rewards = zip(*found[learner], strict=True)
+    figure, panels = pyplot.subplots(1, len(races), figsize=(4.5 * len(races), 3.4), squeeze=False)
+    for panel, (case, seeds) in zip(panels[0], races.items(), strict=True):
+        for colour, learner in zip(("tab:orange", "tab:green", "tab:blue"), seeds[0], strict=False):
+            for seed, ways in enumerate(seeds):
+                seconds, rewards = zip(*ways[learner].curve, strict=True)
                 panel.plot(seconds, rewards, color=colour, linewidth=1.2, label=learner if seed == 0 else None)
         panel.set(title=case, xlabel="seconds of learning", ylabel="mean expected reward")
         panel.legend(frameon=False, loc="lower right")
