@@ -153,8 +153,8 @@ def inputs(model, tokens: list[int], seen: Tensor, depths: list[int], key_depths
     }
 
 
-def masks(model, seen: Tensor, depths: list[int], key_depths: list[int]) -> Tensor | dict[str, Tensor]:
-    """Attention masks (1, 1, queries, keys); a dict where layers differ in how far they look back."""
+def masks(model, seen: Tensor, depths: list[int], key_depths: list[int]) -> Any:
+    """Masks (1, 1, queries, keys), or block masks; a dict where layers differ in how far they look back."""
     config = model.config.get_text_config()
     slide = getattr(config, "sliding_window", None) or math.inf
     types = set(getattr(config, "layer_types", None) or ())
@@ -163,10 +163,12 @@ def masks(model, seen: Tensor, depths: list[int], key_depths: list[int]) -> Tens
     if getattr(config, "window_size", None):  # GPT-Neo cuts its local layers by itself, in order of storage
         raise NotImplementedError("local attention")
 
-    def mask(reach: float) -> Tensor:
+    def mask(reach: float) -> Any:
         near = seen
         if not math.isinf(reach):
             near = seen & (torch.tensor(depths)[:, None] - torch.tensor(key_depths) < reach)
+        if config._attn_implementation == "flex_attention":
+            return block_mask(near.to(model.device))
         near = near.to(model.device)[None, None]
         if config._attn_implementation == "sdpa":
             return near
@@ -178,6 +180,13 @@ def masks(model, seen: Tensor, depths: list[int], key_depths: list[int]) -> Tens
     if types == {"full_attention"}:
         return mask(math.inf)
     return {"full_attention": mask(math.inf), "sliding_attention": mask(slide)}
+
+
+def block_mask(seen: Tensor) -> Any:
+    """For flex attention, which leaves out the blocks of strangers that a dense mask computes and discards."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    return create_block_mask(lambda b, h, q, k: seen[q, k], None, None, *seen.shape, device=str(seen.device))
 
 
 # Fixed cost of a forward pass, in the operations it could have done meanwhile: measured on two CPU cores; for

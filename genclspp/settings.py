@@ -58,6 +58,7 @@ class ModelSettings:
     as_decoder: load an encoder (BERT) as a causal decoder
     chat:       use the tokenizer's chat template where it has one; `chat_args` go to the template
     max_length: positions to use; null takes the model's own limit
+    attention:  "sdpa", "eager" or "flex_attention" (block masks, compiled: for accelerators and large trees)
     """
 
     path: str = ""

@@ -141,6 +141,20 @@ def test_tree_reading_equals_plain_reading(name, attention, tree):
     assert readings[0].tokens == len(tree.tokens) < readings[-1].tokens
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen2", "mistral, sliding", "gemma3"])
+def test_flex_attention_reads_trees_too(name, tree):
+    """Compiled for every shape that is met, a minute in all on a processor."""
+    model = build(READERS[name], attn_implementation="flex_attention")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*cannot read token trees.*")
+        assert supports(model)
+    wanted = [True] * len(tree.tokens)
+    with torch.no_grad():
+        expected = read_tree(build(READERS[name]), tree, wanted).logprobs
+        assert read_tree(model, tree, wanted).logprobs == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_tree_writing_equals_generate(name, monkeypatch):
     model = build(READERS[name], attn_implementation="eager" if name == "gemma2" else "sdpa")
