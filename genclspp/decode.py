@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-from genclspp.prompts import parse
+from genclspp.surfaces import parse
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,12 @@ def run(config: DictConfig) -> float:
 
 def _run(config: DictConfig) -> float:
     from genclspp import pipeline
+    from genclspp.record import record_path
     from genclspp.terminal import Terminal, quiet
 
     cell = compose.cell(config)
     terminal = Terminal()
-    quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{pipeline.record_path(cell).stem}.log", terminal.console)
+    quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{record_path(cell).stem}.log", terminal.console)
     if not sweep.is_checked():
         pipeline.check(cell)
     return pipeline.run(cell, terminal)["accuracy"]

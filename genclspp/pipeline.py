@@ -1,7 +1,6 @@
 """The one file that knows the order: data → facts → prompts → sft → rl → (think) → predict → record."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from genclspp import data, facts, metrics, models, prompts, thoughts
 from genclspp.decode import Reading
 from genclspp.models import Policy
 from genclspp.prompts import Prompts, Strategy
+from genclspp.record import record_path, summarise, summary
 from genclspp.runner import Runner
 from genclspp.sampling import stratified_order
 from genclspp.settings import Cell
-from genclspp.store import Artifact, Store, key, manifest, plain, write_json
+from genclspp.store import Artifact, Store, write_json
 from genclspp.strategies.think import Think
 from genclspp.task import Task
 from genclspp.terminal import Terminal
@@ -57,7 +57,7 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
     asking = with_thoughts(cell, task, base)
     policy = learn(asking, task, base, runner)
     predictions, labels = infer(asking, task, base, policy, runner)
-    record = summarise(cell, runner, metrics.compute(predictions, labels, cell.seed))
+    record = summarise(cell, runner.done, metrics.compute(predictions, labels, cell.seed))
     fresh = any(not artifact.reused for artifact in runner.done) or not record_path(cell).exists()
     write_json(record_path(cell), record)
     if fresh:
@@ -112,7 +112,7 @@ def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
 
 def _tell(learned: Artifact, runner: Runner) -> None:
     """How RL fared on held-out prompts, where it was checked."""
-    told = _summary(learned.path)
+    told = summary(learned.path)
     if "rl/best_step" in told:
         start, best = (100 * told[name] for name in ("rl/accuracy_start", "rl/accuracy"))
         runner.terminal.say(
@@ -212,55 +212,6 @@ def _read(
     return runner.read(policy, side.after(written), blank, complete=complete)
 
 
-def summarise(cell: Cell, runner: Runner, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat record of a cell."""
-    record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed}
-    record |= {"overrides": cell.overrides, **measured}
-    for artifact in runner.done:
-        # Of stages that ran twice, the first: it read the test split, the other one validation.
-        record.setdefault(f"artifact/{artifact.stage}", artifact.key)
-        record[f"seconds/{artifact.stage}"] = record.get(f"seconds/{artifact.stage}", 0) + artifact.seconds
-        summary = _summary(artifact.path)
-        if "unclosed_share" in summary:
-            record.setdefault("unclosed_share", summary["unclosed_share"])  # that of the test split likewise
-        for name, value in summary.items():
-            if name in ("tokens", "temperature"):
-                record[f"{name}/{artifact.stage}"] = record.get(f"{name}/{artifact.stage}", 0) + value
-            elif name.startswith(f"{artifact.stage}/"):
-                record[name] = value
-    record["seconds"] = round(sum(artifact.seconds for artifact in runner.done), 3)
-    return record | _origin([manifest(artifact.path) for artifact in runner.done])
-
-
-def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """The versions and commits that computed the artifacts, whenever that was; several are joined by " + "."""
-    found: dict[str, list[str]] = {}
-    for one in manifests:
-        for name, value in {
-            **{f"version/{k}": v for k, v in one["versions"].items()},
-            "commit": one["commit"],
-        }.items():
-            found.setdefault(name, [])
-            if value and value not in found[name]:
-                found[name].append(value)
-    return {name: " + ".join(values) or None for name, values in found.items()}
-
-
-def record_path(cell: Cell) -> Path:
-    """Where the record of a cell lies: its choices, readable, and a hash of all that decides its numbers."""
-    words = [cell.choices[name] for name in ("dataset", "model", "train", "infer", "decode")]
-    words += [cell.choices["reasoning"]] if cell.reasoning.enabled else []
-    readable = "-".join("".join(c if c.isalnum() or c in "_+" else "_" for c in word) for word in words)
-    inputs = {
-        name: plain(value)
-        for name, value in vars(replace(cell, predict=replace(cell.predict, batch_size=0))).items()
-        if name not in ("sweep", "outputs", "tracking", "config", "overrides")
-    }
-    if not cell.reasoning.enabled:  # so that records from before there was any keep their place
-        del inputs["reasoning"], inputs["choices"]["reasoning"]
-    return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', inputs)}.json"
-
-
 def _learns(cell: Cell) -> bool:
     return cell.sft.enabled or cell.rl.learner != "none"
 
@@ -306,8 +257,3 @@ def _without_facts(task: Task) -> Task:
 
 def _halves(side: Prompts, cut: int) -> tuple[Prompts, Prompts]:
     return replace(side, items=side.items[:cut]), replace(side, items=side.items[cut:])
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    path = folder / "summary.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from genclspp import thoughts
-from genclspp.prompts import parse
+from genclspp.surfaces import parse
 
 
 def correct(completions: list[str], answer: list[str], surfaces: list[list[str]], **_: Any) -> list[float]:

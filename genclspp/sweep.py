@@ -58,11 +58,11 @@ def show_records(cells: Sequence[Cell]) -> None:
     """The table of what the cells left, and where it lies."""
     from rich.console import Console
 
-    from genclspp import pipeline
+    from genclspp.record import record_path
     from genclspp.report import summary
 
     console = Console(highlight=False)
-    wanted = [pipeline.record_path(cell) for cell in cells]
+    wanted = [record_path(cell) for cell in cells]
     paths = [path for path in dict.fromkeys(wanted) if path.exists()]
     lost = sum(not path.exists() for path in wanted)
     if paths:

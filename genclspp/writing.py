@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from genclspp.attention import inputs
 from genclspp.reading import (
     Memory,
     batches,
     evaluating,
-    inputs,
     most_logits,
     next_token_logits,
     pad,

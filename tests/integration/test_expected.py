@@ -12,10 +12,11 @@ from genclspp import models, scoring
 from genclspp.expected import answer_logprobs, objective, outcomes, terms
 from genclspp.groups import sample
 from genclspp.models import Policy
-from genclspp.prompts import Prompt, Prompts, parse
+from genclspp.prompts import Prompt, Prompts
 from genclspp.settings import ModelSettings, Reward, RlSettings
 from genclspp.stages import rl
 from genclspp.store import Artifact, Store
+from genclspp.surfaces import parse
 from genclspp.task import UNCERTAIN
 from genclspp.watch import Silent
 from tests.tiny import TINY as SMALL

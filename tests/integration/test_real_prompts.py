@@ -6,11 +6,12 @@ import pytest
 
 from genclspp import facts, models, retrieve
 from genclspp.normalise import normalise
-from genclspp.prompts import Budget, Frame, build, parse, sketch
+from genclspp.prompts import Budget, Frame, build, sketch
 from genclspp.settings import ModelSettings
 from genclspp.store import Store
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.uncertainty import Uncertainty
+from genclspp.surfaces import parse
 from genclspp.task import UNCERTAIN, Task
 from tests.generated import combinations
 from tests.integration.test_real_data import DATA, NAMES, load_real

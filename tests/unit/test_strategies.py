@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from genclspp import facts, retrieve
 from genclspp.normalise import normalise
-from genclspp.prompts import Budget, Frame, build, parse, sketch
+from genclspp.prompts import Budget, Frame, build, sketch
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
 from genclspp.strategies.uncertainty import Uncertainty
+from genclspp.surfaces import parse
 from genclspp.task import UNCERTAIN, Example, Task
 from tests.generated import combinations, examples, quick, tasks, with_demonstrations
 
