@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import Trainer
 
-from genclspp.reading import walk, width
-from genclspp.scoring import plant, tokenise
+from genclspp.reading import pad, supports, walk, width
+from genclspp.scoring import Question, plant, tokenise
 from genclspp.trees import children
 
 SMALLEST = 1e-12  # of the probability of anything else, whose logarithm is taken
@@ -91,18 +91,29 @@ def objective(parts: Terms, beta: float, entropy: float, normalise: bool) -> Ten
 
 
 def answer_logprobs(
-    model: Any, tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], call: Any = None
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    call: Any = None,
+    *,
+    at_once: bool = False,
 ) -> Tensor:
     """Log-probability of each answer, end token included, with gradient: (prompts, answers).
 
-    call: stands for `model` where a trainer has wrapped it
+    call:    stands for `model` where a trainer has wrapped it
+    at_once: read the whole tree in one call, without a cache (which gradient checkpointing drops)
     """
-    tree, _, paths = plant(tokenise(tokenizer, list(prompts), list(answers)), tokenizer.eos_token_id)
+    questions = tokenise(tokenizer, list(prompts), list(answers))
+    if not supports(model):
+        return _plain_logprobs(model, tokenizer.eos_token_id, questions, call or model)
+    tree, _, paths = plant(questions, tokenizer.eos_token_id)
     scored = {node for row in paths for nodes in row for node in nodes}
     wanted = [any(child in scored for child in children(tree, node)) for node in range(len(tree.tokens))]
+    window = len(tree.tokens) if at_once else width(model)
     places: dict[int, int] = {}
     pieces = []
-    for nodes, logits in walk(model, tree, wanted, width(model), len(tree.tokens), call=call):
+    for nodes, logits in walk(model, tree, wanted, window, len(tree.tokens), call=call):
         below = [(k, child) for k, node in enumerate(nodes) for child in children(tree, node) if child in scored]
         logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         pieces.append(logs[[k for k, _ in below], [tree.tokens[child] for _, child in below]])
@@ -110,6 +121,19 @@ def answer_logprobs(
     read = torch.cat(pieces)
     sums = [read[[places[node] for node in nodes]].sum() for row in paths for nodes in row]
     return torch.stack(sums).view(len(prompts), len(answers))
+
+
+def _plain_logprobs(model: Any, eos: int, questions: Sequence[Question], call: Any) -> Tensor:
+    """The same from one padded sequence per prompt and answer, for models that cannot read trees."""
+    rows = [[*question.context, *answer, eos] for question in questions for answer in question.answers]
+    begins = [len(question.context) for question in questions for _ in question.answers]
+    ids, mask = pad(rows, model.device)
+    logits = call(input_ids=ids, attention_mask=mask).logits[:, :-1]
+    logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    read = logs.gather(2, ids[:, 1:, None])[..., 0]
+    place = torch.arange(1, ids.shape[1], device=ids.device)
+    is_answer = (place >= torch.tensor(begins, device=ids.device)[:, None]) & mask[:, 1:].bool()
+    return (read * is_answer).sum(1).view(len(questions), -1)
 
 
 class ExpectedTrainer(Trainer):
@@ -138,7 +162,14 @@ class ExpectedTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         plain = self.accelerator.unwrap_model(model)
-        logprobs = answer_logprobs(plain, self.processing_class, inputs["prompt"], self._answers, call=model)
+        logprobs = answer_logprobs(
+            plain,
+            self.processing_class,
+            inputs["prompt"],
+            self._answers,
+            call=model,
+            at_once=self.args.gradient_checkpointing,
+        )
         rewards = torch.tensor(inputs["rewards"], device=logprobs.device)
         start = torch.tensor(inputs["start"], device=logprobs.device) if self._beta else logprobs.detach()
         parts = terms(logprobs, rewards, start)

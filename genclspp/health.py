@@ -8,6 +8,7 @@ has moved too far from its start.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import warnings
@@ -50,6 +51,11 @@ class Check:
     kl: float | None = None
     entropy: float | None = None
     equal_groups: float | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the policy still gives probabilities."""
+        return math.isfinite(self.reward) and math.isfinite(self.invalid)
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -99,28 +105,41 @@ class Health(TrainerCallback):
         self._examine, self._save, self._settings, self._watch, self._out = examine, save, settings, watch, out
         self.collapse = ""
         self.start: Check | None = None
+        self._stopped: int | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        known = [row for row in state.log_history if f"{PREFIX}accuracy" in row]
-        if known:  # a run that was interrupted goes on
-            self.start = _read(known[0])
-        else:
-            self.start = self._check(state, model)
+        for folder in self._out.glob("best-*"):  # of steps that will be gone through again
+            if int(folder.name.split("-")[1]) > state.global_step or not state.global_step:
+                shutil.rmtree(folder)
+        known = [_read(row) for row in state.log_history if f"{PREFIX}accuracy" in row]
+        self.start = known[0] if known else self._check(state, model)
+        if len(known) > 1:
+            self._stop_collapse(known[-1], state, control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        every = max(state.max_steps // max(self._settings.checks, 1), 1)
-        if state.global_step % every and state.global_step < state.max_steps:
+        every = -(-state.max_steps // self._settings.checks)
+        if self.collapse or (state.global_step % every and state.global_step < state.max_steps):
             return
-        check = self._check(state, model)
+        self._stop_collapse(self._check(state, model), state, control)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """From here on nothing goes back to before this step, so the best policy alone is kept."""
+        best = self.best().step
+        for folder in self._out.glob("best-*"):
+            if folder.name != f"best-{best}":
+                shutil.rmtree(folder)
+
+    def _stop_collapse(self, check: Check, state: Any, control: Any) -> None:
         self.collapse = self._collapse(check)
-        if self.collapse:
-            control.should_training_stop = True
-            best = self.best()
-            warnings.warn(
-                f"RL collapsed at step {check.step} of {state.max_steps} ({self.collapse}); it stops here, and "
-                f"the policy of step {best.step} goes on ({100 * best.accuracy:.1f} % on held-out prompts)",
-                stacklevel=2,
-            )
+        if not self.collapse:
+            return
+        self._stopped, control.should_training_stop = check.step, True
+        best = self.best()
+        warnings.warn(
+            f"RL collapsed at step {check.step} of {state.max_steps} ({self.collapse}); it stops here, and "
+            f"the policy of step {best.step} goes on ({100 * best.accuracy:.1f} % on held-out prompts)",
+            stacklevel=2,
+        )
 
     def best(self) -> Check:
         """The best check so far, from the folder that holds its policy."""
@@ -143,15 +162,16 @@ class Health(TrainerCallback):
         best = {f"rl/{name}": value for name, value in asdict(self.best()).items()}
         best["rl/best_step"] = best.pop("rl/step")
         start = {f"rl/{name}_start": getattr(self.start, name) for name in ("accuracy", "reward", "invalid")}
-        return {**best, **start, "rl/collapse": self.collapse}
+        stopped = {} if self._stopped is None else {"rl/steps": self._stopped}
+        return {**best, **start, **stopped, "rl/collapse": self.collapse}
 
     def _check(self, state: Any, model: Any) -> Check:
         check = self._examine(model, state.global_step)
-        told = {name: value for name, value in asdict(check).items() if value is not None}
+        told = {name: value for name, value in asdict(check).items() if value is not None and math.isfinite(value)}
         row = {name if name == "step" else f"{PREFIX}{name}": value for name, value in told.items()}
         state.log_history.append(row)  # kept in checkpoints; `Trainer.log` would close the row of the trainer
         self._watch.log(row)
-        if not list(self._out.glob("best-*/check.json")) or check.rank > self.best().rank:
+        if check.is_sound and (not list(self._out.glob("best-*")) or check.rank > self.best().rank):
             self._keep(model, check)
         return check
 
@@ -161,12 +181,11 @@ class Health(TrainerCallback):
         self._save(model, partial)
         write_json(partial / "check.json", asdict(check))
         partial.rename(folder)
-        for old in self._out.glob("best-*"):
-            if old != folder:
-                shutil.rmtree(old)
 
     def _collapse(self, check: Check) -> str:
         assert self.start is not None
+        if not check.is_sound:
+            return "the policy no longer gives numbers"
         lost, settings = check.invalid - self.start.invalid, self._settings
         if lost > settings.stop_invalid:
             return f"the probability of invalid text rose by {lost:.2f}, more than {settings.stop_invalid}"

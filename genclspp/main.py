@@ -48,6 +48,8 @@ def main() -> None:
     if help.is_wanted(sys.argv[1:]):
         print(help.text())
         return
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.exit("error: started as one of several processes (WORLD_SIZE); expected one, which uses one device")
     compose.register()
     signal.signal(signal.SIGTERM, _stop)
     try:

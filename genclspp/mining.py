@@ -40,7 +40,7 @@ def readings(
 ) -> dict[str, list[Artifact]]:
     """scorer -> its readings of the training examples: one for each of the folds, or one of all.
 
-    Prompts are zero-shot whatever the cell's strategies: so all cells of a sweep mine the same examples. The
+    Prompts are zero-shot whatever the cell's strategies: so cells that train alike mine the same examples. The
     linear model is left to the stage mine.
     """
     read: dict[str, list[Artifact]] = {}
@@ -62,7 +62,7 @@ def _out_of_fold(task: Task, folds: Sequence[Sequence[int]], policy: Policy, run
         inputs = {
             "policy": policy,
             "prompts": _part(side, rest),
-            "settings": runner.cell.sft,
+            "settings": replace(runner.cell.sft, extra_examples=0),  # which stand for RL in the cell alone
             "seed": runner.cell.seed,
         }
         trained = policy.after(runner.stage("mine_sft", "sft.fit", inputs, watch=True))

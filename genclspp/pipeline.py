@@ -11,7 +11,7 @@ from genclspp.models import Policy
 from genclspp.prompts import Prompts, Strategy
 from genclspp.record import record_path, summarise, summary
 from genclspp.runner import Runner
-from genclspp.sampling import stratified_order
+from genclspp.sampling import stratified_order, subsample
 from genclspp.settings import Cell
 from genclspp.store import Artifact, Store, write_json
 from genclspp.strategies.think import Think
@@ -93,7 +93,7 @@ def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
         inputs = {"policy": policy, "prompts": taught, "settings": cell.sft, "seed": cell.seed}
         policy = policy.after(runner.stage("sft", "sft.fit", inputs, watch=True))
     if cell.rl.learner != "none":
-        held_out = task.splits["validation"][: cell.rl.held_out]
+        held_out = subsample(task.splits["validation"], cell.rl.held_out, cell.dataset.seed)
         held_out_task = replace(task, splits={**task.splits, "validation": held_out})
         inputs = {
             "policy": policy,
@@ -136,7 +136,7 @@ def infer(
     cell: Cell, task: Task, base: Policy, policy: Policy, runner: Runner
 ) -> tuple[list[metrics.Prediction], list[str]]:
     """Predict the test split, calibrated on (a part of) the validation split."""
-    held_out = task.splits["validation"][: cell.predict.calibration]
+    held_out = subsample(task.splits["validation"], cell.predict.calibration, cell.dataset.seed)
     task = replace(task, splits={**task.splits, "validation": held_out})
     tested, cut = task.splits["test"], len(held_out)
     side = render(task, ("validation", "test"), cell.infer, base, runner)
@@ -240,6 +240,7 @@ def _check_reasoning(cell: Cell, task: Task) -> None:
 def _check_training(cell: Cell, outputs: Path) -> None:
     if cell.rl.focus == "rest" and not (cell.sft.enabled and cell.rl.learner != "none"):
         raise ValueError("rl.focus='rest' splits the training examples between SFT and RL; it needs both of them")
+    _check_rewards(cell)
     if cell.sft.enabled:
         from genclspp.stages import sft
 
@@ -248,6 +249,21 @@ def _check_training(cell: Cell, outputs: Path) -> None:
         from genclspp.stages import rl
 
         rl.check(cell.rl, cell.rewards, outputs)
+
+
+def _check_rewards(cell: Cell) -> None:
+    """Refuse a reward of ours that could never pay."""
+    if cell.rl.learner == "none":
+        return
+    can_abstain = any("uncertain" in strategy.requires() for strategy in cell.train)
+    for reward in cell.rewards:
+        if reward.target == "genclspp.rewards.thought_format" and not cell.reasoning.enabled:
+            raise ValueError(f"reward.{reward.name} pays for thoughts; it needs reasoning=think")
+        if reward.target == "genclspp.rewards.abstained" and not can_abstain:
+            raise ValueError(
+                f'reward.{reward.name} pays for the answer "uncertain", which the training prompts do not offer; '
+                "it needs the strategy uncertainty"
+            )
 
 
 def _without_facts(task: Task) -> Task:

@@ -3,7 +3,7 @@
     example ─▶ Draft ─▶ strategy ─▶ strategy ─▶ … ─▶ render ─▶ Prompt
 
 A strategy fills a field of the draft that is its own and writes no text, so the order of strategies does not
-matter. Only `render` writes text, and it never sees the gold label of the example.
+matter. Only `render` writes text, and what a prompt says never depends on its gold label.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from genclspp import thoughts
+from genclspp.settings import LATER
 from genclspp.surfaces import check_surfaces
 from genclspp.task import UNCERTAIN, Example, Task
 
@@ -36,8 +37,6 @@ WORDS = {
         "ambiguous": "文本符合多个标签。",
     },
 }
-# A field that came later is part of a stage's key only where it is set: the artifacts from before stay known.
-LATER = {"keyed": "where set"}
 
 
 @dataclass(frozen=True)

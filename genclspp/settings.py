@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+# A field that came later is part of a stage's key only where it is set: the artifacts from before stay known.
+LATER = {"keyed": "where set"}
+
 
 @dataclass(frozen=True)
 class DatasetSettings:
@@ -89,7 +92,7 @@ class SftSettings:
     packing: Literal["tree", "none"] = "tree"
     args: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] | None = None
-    extra_examples: int = 0
+    extra_examples: int = field(default=0, metadata=LATER)
 
 
 @dataclass(frozen=True)

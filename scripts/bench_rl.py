@@ -8,6 +8,7 @@ the reward at which GRPO ends, the mean over the last quarter of its steps; the 
 """
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
@@ -119,9 +120,9 @@ def learn(cell: Cell, out: Path) -> Way:
     before = held_out(model)
     start = time.perf_counter()
     disable_dropout_in_model(model)
-    lesson = rl.Lesson(policy, side, cell.rewards, settings, cell.seed, out)
-    rows, _ = rl.draws(model, lesson)
-    trainer = rl.LEARNERS[settings.learner](model, lesson, rows)
+    course = rl.Course(policy, side, cell.rewards, settings, cell.seed, out)
+    rows, _ = rl.draws(model, course)
+    trainer = rl.LEARNERS[settings.learner](model, course, rows)
     clock = Clock(start, watched)
     trainer.add_callback(clock)
     training.train(trainer, out)
@@ -179,8 +180,13 @@ def row(case: str, races: list[dict[str, Way]]) -> dict[str, Any]:
         facts.setdefault("validation at the start", []).append(ways[first].before)
         for learner, way in ways.items():
             facts.setdefault(f"validation after {learner}", []).append(way.after)
-    medians = {name: round(statistics.median(values), 3) for name, values in facts.items()}
-    return {"case": case, "seeds": len(races), **medians, "per seed": list(facts.items())}
+    medians = {name: rounded(statistics.median(values)) for name, values in facts.items()}
+    every = [[name, [rounded(value) for value in values]] for name, values in facts.items()]
+    return {"case": case, "seeds": len(races), **medians, "per seed": every}
+
+
+def rounded(value: float) -> float | str:
+    return round(value, 3) if math.isfinite(value) else "never"
 
 
 def draw(races: dict[str, list[dict[str, Way]]], file: str) -> None:

@@ -146,8 +146,8 @@ def _report(
         ],
     }
     if known:
-        hits = sum(bool(examples[position].ambiguous) for position in marked)
-        report["ambiguous_share_of_marked"] = hits / len(marked)
+        judged = [bool(examples[k].ambiguous) for k in marked if examples[k].ambiguous is not None]
+        report["ambiguous_share_of_marked"] = sum(judged) / len(judged) if judged else None
         report["ambiguous_share_of_all"] = sum(bool(examples[k].ambiguous) for k in known) / len(known)
     return report
 

@@ -1,5 +1,6 @@
 """Reinforcement learning with rule-based rewards, from the SFT policy or from the base model."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,14 @@ from genclspp.watch import Watch
 
 
 def check(settings: RlSettings, rewards: Sequence[Reward], out: Path) -> None:
-    """Raise ValueError where the library refuses the settings."""
+    """Raise ValueError where the library refuses the settings, or the learner has no use for them."""
+    for name in ("beta", "entropy", "normalise"):
+        value = getattr(settings, name)
+        if value and settings.learner != "expected":
+            raise ValueError(
+                f"rl.{name}={value} is a setting of rl=expected, which rl={settings.learner} would ignore; "
+                "its own are in rl.args"
+            )
     training.arguments(ARGUMENTS[settings.learner], settings.args, "rl.args", 0, out)
 
 
@@ -56,12 +64,12 @@ def fit(
         model = get_peft_model(model, adapter(lora))
     if settings.learner == "expected":  # the others leave it to `disable_dropout` in their arguments
         disable_dropout_in_model(model)
-    lesson = Lesson(policy, prompts, rewards, settings, seed, out)
-    data, focus = draws(model, lesson)
-    trainer = LEARNERS[settings.learner](model, lesson, data)
+    course = Course(policy, prompts, rewards, settings, seed, out)
+    data, focus = draws(model, course)
+    trainer = LEARNERS[settings.learner](model, course, data)
     for callback in (training.Listener(watch), *focus):
         trainer.add_callback(callback)
-    health = guard(model, lesson, held_out, watch)
+    health = guard(model, course, held_out, watch)
     if health:
         trainer.add_callback(health)
     training.train(trainer, out)
@@ -78,7 +86,7 @@ def fit(
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Course:
     """What a learner is given besides the model."""
 
     policy: Policy
@@ -89,21 +97,21 @@ class Lesson:
     out: Path
 
 
-def draws(model: Any, lesson: Lesson) -> tuple[Dataset, list[Focus]]:
+def draws(model: Any, course: Course) -> tuple[Dataset, list[Focus]]:
     """The rows to learn from, and what chooses them anew in every epoch, if anything does."""
-    settings, prompts = lesson.settings, lesson.prompts
-    some = replace(prompts, items=drawn(prompts, settings, lesson.seed))
+    settings, prompts = course.settings, course.prompts
+    some = replace(prompts, items=drawn(prompts, settings, course.seed))
     if settings.focus != "unsolved":
-        return Dataset.from_list(columns(model, lesson, some)), []
-    tokens, texts = models.tokenizer(lesson.policy), [item.text for item in prompts.items]
+        return Dataset.from_list(columns(model, course, some)), []
+    tokens, texts = models.tokenizer(course.policy), [item.text for item in prompts.items]
     golds = torch.tensor(right(prompts))[:, None]
 
     def chances(model: Any) -> list[float]:
         logprobs = scoring.label_logprobs(model, tokens, texts, prompts.completions())
         return logprobs.gather(1, golds)[:, 0].exp().tolist()
 
-    rows = columns(model, lesson, prompts)
-    focus = Focus(rows, len(some.items), chances, settings.solved, lesson.seed, lesson.out / "focus")
+    rows = columns(model, course, prompts)
+    focus = Focus(rows, len(some.items), chances, settings.solved, course.seed, course.out / "focus")
     return focus.dataset(), [focus]
 
 
@@ -114,95 +122,95 @@ def drawn(prompts: Prompts, settings: RlSettings, seed: int) -> tuple[Prompt, ..
     return tuple(Random(seed).sample(prompts.items, settings.examples))
 
 
-def columns(model: Any, lesson: Lesson, prompts: Prompts) -> list[dict[str, Any]]:
+def columns(model: Any, course: Course, prompts: Prompts) -> list[dict[str, Any]]:
     """One row per prompt, with what the learner reads."""
-    if lesson.settings.learner != "expected":
+    if course.settings.learner != "expected":
         return rows(prompts)
     texts = [item.text for item in prompts.items]
     given = [
         {"prompt": text, "rewards": rewards}
-        for text, rewards in zip(texts, table(prompts, lesson.rewards), strict=True)
+        for text, rewards in zip(texts, table(prompts, course.rewards), strict=True)
     ]
-    if not lesson.settings.beta:
+    if not course.settings.beta:
         return given
-    start = scoring.label_logprobs(model, models.tokenizer(lesson.policy), texts, prompts.completions()).tolist()
+    start = scoring.label_logprobs(model, models.tokenizer(course.policy), texts, prompts.completions()).tolist()
     return [{**row, "start": logprobs} for row, logprobs in zip(given, start, strict=True)]
 
 
-def sampled(trainer: type, model: Any, lesson: Lesson, data: Dataset) -> Any:
+def sampled(trainer: type, model: Any, course: Course, data: Dataset) -> Any:
     """TRL's GRPO or RLOO: groups of sampled completions."""
-    settings, out = lesson.settings, lesson.out
-    given = {"max_completion_length": longest_answer(lesson.policy, lesson.prompts) + 4, **settings.args}
-    given["reward_weights"] = [reward.weight for reward in lesson.rewards]
+    settings, out = course.settings, course.out
+    given = {"max_completion_length": longest_answer(course.policy, course.prompts) + 4, **settings.args}
+    given["reward_weights"] = [reward.weight for reward in course.rewards]
     if not isinstance(model, PeftModel):
         # TRL loads the reference model from the policy's own folder, so the start must lie in one.
         model.save_pretrained(out / "start")
         model.name_or_path = model.config._name_or_path = str(out / "start")
     made = trainer(
         model=model,
-        args=training.arguments(ARGUMENTS[settings.learner], given, "rl.args", lesson.seed, out),
-        reward_funcs=[function(reward) for reward in lesson.rewards],
+        args=training.arguments(ARGUMENTS[settings.learner], given, "rl.args", course.seed, out),
+        reward_funcs=[function(reward) for reward in course.rewards],
         train_dataset=data,
-        processing_class=models.tokenizer(lesson.policy),
+        processing_class=models.tokenizer(course.policy),
     )
     if made.ref_model is not None:
         models.straighten_head(made.ref_model)
     return made
 
 
-def exact(model: Any, lesson: Lesson, data: Dataset) -> ExpectedTrainer:
+def exact(model: Any, course: Course, data: Dataset) -> ExpectedTrainer:
     """The exact expected reward over all answers."""
-    settings = lesson.settings
+    settings = course.settings
     return ExpectedTrainer(
         model,
-        training.arguments(TrainingArguments, settings.args, "rl.args", lesson.seed, lesson.out),
-        answers=lesson.prompts.completions(),
+        training.arguments(TrainingArguments, settings.args, "rl.args", course.seed, course.out),
+        answers=course.prompts.completions(),
         beta=settings.beta,
         entropy=settings.entropy,
         normalise=settings.normalise,
         train_dataset=data,
-        processing_class=models.tokenizer(lesson.policy),
+        processing_class=models.tokenizer(course.policy),
     )
 
 
 ARGUMENTS: dict[str, type] = {"grpo": GRPOConfig, "rloo": RLOOConfig, "expected": TrainingArguments}
-LEARNERS: dict[str, Callable[[Any, Lesson, Dataset], Any]] = {
+LEARNERS: dict[str, Callable[[Any, Course, Dataset], Any]] = {
     "grpo": partial(sampled, TreeGRPOTrainer),
     "rloo": partial(sampled, TreeRLOOTrainer),
     "expected": exact,
 }
 
 
-def guard(model: Any, lesson: Lesson, held_out: Prompts, watch: Watch) -> Health | None:
+def guard(model: Any, course: Course, held_out: Prompts, watch: Watch) -> Health | None:
     """What checks the policy on `held_out` while it learns; None without held-out prompts."""
     if not held_out.items:
         return None
     return Health(
-        examine=(listened if held_out.thought_tokens else scored)(model, lesson, held_out),
-        save=lambda model, folder: models.save(model, lesson.policy, folder),
-        settings=lesson.settings,
+        examine=(listened if held_out.thought_tokens else scored)(model, course, held_out),
+        save=lambda model, folder: models.save(model, course.policy, folder),
+        settings=course.settings,
         watch=watch,
-        out=lesson.out,
+        out=course.out,
     )
 
 
-def scored(start: Any, lesson: Lesson, held_out: Prompts) -> Callable[[Any, int], Check]:
+def scored(start: Any, course: Course, held_out: Prompts) -> Callable[[Any, int], Check]:
     """Checks by the probabilities of all answers."""
-    tokens, texts = models.tokenizer(lesson.policy), [item.text for item in held_out.items]
+    tokens, texts = models.tokenizer(course.policy), [item.text for item in held_out.items]
     known = HeldOut(
         texts=texts,
         answers=held_out.completions(),
-        rewards=torch.tensor(table(held_out, lesson.rewards)),
+        rewards=torch.tensor(table(held_out, course.rewards)),
         golds=torch.tensor(right(held_out)),
         start=scoring.label_logprobs(start, tokens, texts, held_out.completions()),
     )
     return lambda model, step: known.check(model, tokens, step)
 
 
-def listened(start: Any, lesson: Lesson, held_out: Prompts) -> Callable[[Any, int], Check]:
+def listened(start: Any, course: Course, held_out: Prompts) -> Callable[[Any, int], Check]:
     """Checks by what is written greedily, where thoughts come first and answers alone have no probabilities."""
-    tokens, texts = models.tokenizer(lesson.policy), [item.text for item in held_out.items]
-    asked, room = rows(held_out), longest_answer(lesson.policy, held_out) + 4
+    tokens, texts = models.tokenizer(course.policy), [item.text for item in held_out.items]
+    asked, room = rows(held_out), longest_answer(course.policy, held_out) + 4
 
     def check(model: Any, step: int) -> Check:
         ids = scoring.generate(model, tokens, texts, max_new_tokens=room)
@@ -212,7 +220,7 @@ def listened(start: Any, lesson: Lesson, held_out: Prompts) -> Callable[[Any, in
             return sum(total(rewards, written, asked)) / len(asked)
 
         correct, parsed = (mean([Reward(name, f"genclspp.rewards.{name}")]) for name in ("correct", "parsed"))
-        return Check(step, accuracy=correct, reward=mean(lesson.rewards), invalid=1 - parsed)
+        return Check(step, accuracy=correct, reward=mean(course.rewards), invalid=1 - parsed)
 
     return check
 
@@ -221,7 +229,7 @@ def summary(state: Any) -> dict[str, float]:
     """For the record: tokens read, and what the curves say of the whole of learning."""
     found: dict[str, float] = {"tokens": state.num_input_tokens_seen, "rl/steps": state.global_step}
     for name in ("grad_norm", "frac_reward_zero_std"):
-        values = [row[name] for row in state.log_history if name in row]
+        values = [row[name] for row in state.log_history if name in row and math.isfinite(row[name])]
         if values:
             found[f"rl/{name}"] = sum(values) / len(values)
     return found

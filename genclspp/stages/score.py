@@ -61,7 +61,9 @@ def complete(
     model = models.load(policy) if left else None
     for start in range(0, len(left), batch_size):
         chunk = left[start : start + batch_size]
-        made = scoring.generate(model, tokens, [texts[k] for k in chunk], max_new_tokens=max_new_tokens)
+        made = scoring.generate(
+            model, tokens, [texts[k] for k in chunk], completions, max_new_tokens=max_new_tokens
+        )
         for position, ids in zip(chunk, made, strict=True):
             written[position] = ids
         watch.advance(start + len(chunk), len(left))

@@ -31,7 +31,8 @@ def check(settings: SftSettings, out: Path) -> None:
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
     """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`."""
     args = training.arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
-    args.num_train_epochs += settings.extra_examples / len(prompts.items)
+    # RL sees no more than there are
+    args.num_train_epochs += min(settings.extra_examples, len(prompts.items)) / len(prompts.items)
     rows = [tokenise(policy, prompts.joint, item.text, item.written) for item in prompts.items]
     trainer = TreeSFTTrainer(
         models.load(policy, train=True),

@@ -37,10 +37,13 @@ def arguments(kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed
         "dataloader_pin_memory": False,
     }
     try:
-        return kind(**ours | dict(given))
+        made: Any = kind(**ours | dict(given))
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{kind.__name__} refuses {prefix}: {reason}") from error
+    if made.n_gpu > 1:  # else the trainer splits every batch over all GPUs (DataParallel), and trees with it
+        made._n_gpu = 1
+    return made
 
 
 def _check_values(kind: type, given: Mapping[str, Any], prefix: str) -> None:

@@ -105,6 +105,20 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         lambda w: ("strategy=uncertainty", "strategy.uncertainty.fraction=2"),
         ("fraction", "2.0"),
     ),
+    "a setting of another learner": (
+        lambda w: (*TINY_RL, "rl.beta=0.3"),
+        ("rl.beta=0.3", "rl=expected", "rl.args"),
+    ),
+    "a share that is none": (lambda w: (*TINY_RL, "rl.solved=2"), ("rl.solved=2", "between 0 and 1")),
+    "a rest without SFT": (lambda w: (*TINY_RL, "rl.focus=rest", "sft=none"), ("rl.focus='rest'", "both")),
+    "a reward for thoughts without thoughts": (
+        lambda w: (*TINY_RL, "reward=correct_format"),
+        ("pays for thoughts", "reasoning=think"),
+    ),
+    "a reward for abstaining that is not offered": (
+        lambda w: (*TINY_RL, "reward=abstain"),
+        ("reward.abstained", "the strategy uncertainty"),
+    ),
     "groups of one": (lambda w: (*TINY_RL, "rl.args.num_generations=1"), ("rl.args", "at least 2")),
     "an unknown argument of PEFT": (
         lambda w: ("sft=lora", "+sft.lora.rank=3"),

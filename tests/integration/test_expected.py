@@ -57,6 +57,26 @@ def test_probabilities_are_those_of_scoring(policy: Policy) -> None:
     assert torch.allclose(ours, scoring.label_logprobs(model, tokens, PROMPTS, ANSWERS), atol=1e-4)
 
 
+def test_probabilities_are_the_same_in_one_call_and_without_trees(policy: Policy, monkeypatch) -> None:
+    model, tokens = models.load(policy), models.tokenizer(policy)
+    ours = answer_logprobs(model, tokens, PROMPTS, ANSWERS)
+    one = gradient(model, ours.sum())
+    at_once = answer_logprobs(model, tokens, PROMPTS, ANSWERS, at_once=True)
+    monkeypatch.setattr("genclspp.expected.supports", lambda model: False)
+    plain = answer_logprobs(model, tokens, PROMPTS, ANSWERS)
+    for other in (at_once, plain):
+        assert torch.allclose(ours, other, atol=1e-4)
+        assert torch.allclose(one, gradient(model, other.sum()), atol=1e-3)
+
+
+def test_checkpointed_gradients_learn_too(policy: Policy, tmp_path: Path) -> None:
+    args = {"max_steps": 2, "per_device_train_batch_size": 8, "logging_steps": 1, "gradient_checkpointing": True}
+    settings = RlSettings(learner="expected", args=args)
+    rewards = [Reward("correct", "genclspp.rewards.correct")]
+    rl.fit(policy, side(), side(), rewards, settings, None, 0, Silent(), tmp_path)
+    assert (tmp_path / "summary.json").exists()
+
+
 def test_gradient_equals_finite_differences(policy: Policy) -> None:
     model, tokens = taught(policy).double(), models.tokenizer(policy)
     start = answer_logprobs(model, tokens, PROMPTS, ANSWERS).detach() + torch.tensor([0.0, -0.3, 0.2])

@@ -94,6 +94,7 @@ def test_the_policy_of_the_best_check_goes_on(policy: Policy, name: str, tmp_pat
     checks = [row for row in curve(tmp_path) if "held_out/accuracy" in row]
     assert checks[0]["step"] == 0
     assert checks[-1]["step"] == told["rl/steps"]
+    assert len(checks) <= 1 + SETTINGS[name].checks
     best = max(checks, key=lambda row: (row["held_out/accuracy"], row["held_out/reward"], -row["step"]))
     assert told["rl/best_step"] == best["step"]
     assert told["rl/accuracy"] == best["held_out/accuracy"] == pytest.approx(accuracy(policy, tmp_path))
@@ -128,6 +129,22 @@ def test_a_collapse_is_stopped_and_said(policy: Policy, tmp_path: Path) -> None:
     assert "invalid text rose" in told["rl/collapse"]
     assert told["rl/invalid"] < 0.3 + told["rl/invalid_start"]
     assert accuracy(policy, tmp_path) == pytest.approx(told["rl/accuracy"])
+
+
+def test_a_policy_that_is_no_longer_a_number_is_a_collapse(policy: Policy, tmp_path: Path) -> None:
+    settings = RlSettings(learner="expected", args={**ARGS, "learning_rate": 1e25, "max_grad_norm": 1e9})
+    with pytest.warns(UserWarning, match="RL collapsed .*no longer gives numbers"):
+        told = fit(policy, settings, tmp_path)
+    assert (told["rl/best_step"], told["rl/collapse"]) == (0, "the policy no longer gives numbers")
+
+
+def test_what_an_earlier_try_left_of_later_steps_is_forgotten(policy: Policy, tmp_path: Path) -> None:
+    whole = fit(policy, SETTINGS["expected"], tmp_path / "whole")
+    stale = tmp_path / "again" / "best-3"
+    (stale / POLICY).mkdir(parents=True)
+    check = {"step": 3, "accuracy": 1.0, "reward": 2.0, "invalid": 0.0}
+    (stale / "check.json").write_text(json.dumps(check))
+    assert fit(policy, SETTINGS["expected"], tmp_path / "again") == whole
 
 
 @pytest.mark.parametrize("name", SETTINGS)
