@@ -1,6 +1,7 @@
 """Reinforcement learning: the exact expected reward against GRPO, from the same under-trained policy.
 
 python scripts/bench_rl.py --data ../shared/data --json rl.json --plot docs/rl_speed.png
+python scripts/bench_rl.py --data ../shared/data --learners trl,grpo,expected     # TRL's own GRPO too
 
 Both learn from the same prompts with the settings of conf/rl. After every second step the clock is stopped to
 compute the mean expected reward over 96 training prompts, exactly. The table shows when each learner has reached
@@ -24,6 +25,7 @@ from hydra import compose as compose_config
 from hydra import initialize_config_dir
 from rich.console import Console
 from transformers import TrainerCallback
+from trl import GRPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from genclspp import compose, data, models, pipeline, scoring
@@ -89,8 +91,9 @@ def race(case: str, seed: int, args: argparse.Namespace) -> dict[str, Way]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for learner in args.learners.split(","):
-            cell = make_cell([*words, f"rl={learner}", f"outputs={folder}", *getattr(args, learner, [])])
-            found[learner] = way = learn(cell, Path(folder) / learner)
+            choice = "grpo" if learner == "trl" else learner
+            cell = make_cell([*words, f"rl={choice}", f"outputs={folder}", *getattr(args, learner, [])])
+            found[learner] = way = learn(cell, Path(folder) / learner, trees=learner != "trl")
             print(f"{case}, seed {seed}, {learner}: {way.curve[0]} … {way.curve[-1]}; ", end="", file=sys.stderr)
             print(f"validation {way.before:.3f} → {way.after:.3f}", file=sys.stderr, flush=True)
     return found
@@ -102,7 +105,7 @@ def make_cell(words: list[str]) -> Cell:
     return compose.cell(config)
 
 
-def learn(cell: Cell, out: Path) -> Way:
+def learn(cell: Cell, out: Path, *, trees: bool) -> Way:
     runner = Runner(
         Store(Path(cell.outputs) / "artifacts"),
         Terminal(Console(quiet=True)),
@@ -123,6 +126,8 @@ def learn(cell: Cell, out: Path) -> Way:
     course = rl.Course(policy, side, cell.rewards, settings, cell.seed, out)
     rows, _ = rl.draws(model, course)
     trainer = rl.LEARNERS[settings.learner](model, course, rows)
+    if not trees:  # the trainer's own way of sampling and of computing log-probabilities
+        trainer.__class__ = GRPOTrainer
     clock = Clock(start, watched)
     trainer.add_callback(clock)
     training.train(trainer, out)
