@@ -164,12 +164,14 @@ def test_reinforcement_learning_goes_on_after_a_kill(tmp_path: Path, learner: st
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_reinforcement_learning_survives_kills_at_any_moment(tmp_path: Path, learner: str):
     words = (*RL_WORDS, *LEARNERS[learner])
+    begun = time.monotonic()
     run(*words, outputs=tmp_path / "whole").require()
+    undisturbed_seconds = time.monotonic() - begun
     random, kills = Random(0), 0
     while not records(tmp_path / "killed"):
         process = start(*words, outputs=tmp_path / "killed")
         try:
-            process.wait(timeout=random.uniform(8, 16))
+            process.wait(timeout=random.uniform(0.5, 0.95) * undisturbed_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
