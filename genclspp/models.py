@@ -132,10 +132,14 @@ def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> No
             )
 
 
+def longest_answer(policy: Policy, completions: Sequence[str]) -> int:
+    """Tokens of the longest of `completions`, without an end token."""
+    return max(map(len, tokenizer(policy)(list(completions), add_special_tokens=False)["input_ids"]))
+
+
 def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0) -> Budget:
     """What the positions leave for a prompt, beside a thought, the longest of `completions` and the end token."""
-    tokens = tokenizer(policy)
-    longest = max(len(ids) for ids in tokens(list(completions), add_special_tokens=False)["input_ids"])
+    tokens, longest = tokenizer(policy), longest_answer(policy, completions)
     # One token to spare: the border may tokenise differently when text and answer are joined.
     limit = max(max_length(policy) - longest - 2 - thought_tokens, 0)
     return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit)

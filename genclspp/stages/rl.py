@@ -289,5 +289,4 @@ def function(reward: Reward) -> Any:
 
 def longest_answer(policy: Policy, prompts: Prompts) -> int:
     """Tokens of the longest answer, end token included, and of the thought before it."""
-    ids = models.tokenizer(policy)(prompts.completions(), add_special_tokens=False)["input_ids"]
-    return max(len(answer) for answer in ids) + 1 + prompts.thought_tokens
+    return models.longest_answer(policy, prompts.completions()) + 1 + prompts.thought_tokens

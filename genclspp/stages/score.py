@@ -54,8 +54,7 @@ def complete(
     """
     tokens = models.tokenizer(policy)
     if max_new_tokens is None:
-        ids = tokens(list(completions), add_special_tokens=False)["input_ids"]
-        max_new_tokens = max(len(answer) for answer in ids) + 4
+        max_new_tokens = models.longest_answer(policy, completions) + 4
     written: list[list[int] | None] = [row["greedy"] for row in read(scores)]
     left = [position for position, walk in enumerate(written) if walk is None]
     model = models.load(policy) if left else None
