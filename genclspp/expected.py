@@ -8,15 +8,17 @@ writing anything else. With rewards r that makes, for one prompt,
 whose gradient needs no sampling: it is what REINFORCE, RLOO and GRPO estimate. docs/expected.md derives it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers import Trainer
 
 from genclspp.reading import pad, supports, walk, width
+from genclspp.sampling import stratified_order
 from genclspp.scoring import Question, plant, tokenise
 from genclspp.trees import children
 
@@ -141,6 +143,9 @@ class ExpectedTrainer(Trainer):
 
     The data set has the columns `prompt`, `rewards` (one per answer, of anything else last) and, where there is a
     `beta`, `start` (the starting policy's log-probability of each answer).
+
+    Batches are stratified by what pays most. Which prompts come together is the only noise that this gradient has,
+    and most of it is that of their labels: a batch without one of them teaches that it is never right.
     """
 
     def __init__(
@@ -159,6 +164,10 @@ class ExpectedTrainer(Trainer):
         self.model_accepts_loss_kwargs = False  # the loss is a mean over prompts, also under accumulation
         self._answers, self._beta, self._entropy, self._normalise = answers, beta, entropy, normalise
         self._sums: dict[str, list[float]] = {}
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        rows = self.train_dataset if dataset is None else dataset
+        return Stratified(lambda: [best(row["rewards"]) for row in rows], self.args.seed)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         plain = self.accelerator.unwrap_model(model)
@@ -190,6 +199,31 @@ class ExpectedTrainer(Trainer):
         rows["frac_reward_zero_std"] = parts.equal  # under TRL's name
         for name, values in rows.items():
             self._sums.setdefault(name, []).append(float(values.detach().mean()))
+
+
+class Stratified(Sampler):
+    """Positions in an order in which every batch is a stratified sample; another order in every epoch.
+
+    strata: that of each position, asked for when an epoch begins
+    """
+
+    def __init__(self, strata: Callable[[], Sequence[int]], seed: int) -> None:
+        self._strata, self._seed, self._epoch = strata, seed, 0
+        self._count = len(strata())
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(stratified_order(self._strata(), f"{self._seed}-{self._epoch}"))
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def best(rewards: Sequence[float]) -> int:
+    """Place of the answer that pays most."""
+    return max(range(len(rewards)), key=rewards.__getitem__)
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

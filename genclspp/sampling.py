@@ -3,19 +3,20 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 from genclspp.normalise import normalise
 from genclspp.task import Example
 
 
-def stratified_order(labels: Sequence[str], seed: int) -> list[int]:
+def stratified_order(labels: Sequence[str] | Sequence[int], seed: int | str) -> list[int]:
     """An order of the positions of `labels` in which every prefix is a stratified sample.
 
     One of each label comes first (frequent labels before rare ones), then labels in proportion. So samples
     of different sizes are nested, and every class stays as long as there is room for it.
     """
     random = Random(seed)
-    by_label: dict[str, list[int]] = defaultdict(list)
+    by_label: dict[Any, list[int]] = defaultdict(list)
     for position, label in enumerate(labels):
         by_label[label].append(position)
     ranked = []
