@@ -55,7 +55,7 @@ WARM_UP = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with trec6")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=list(CASES), help="one case")
     parser.add_argument("--learners", default="grpo,rloo,expected", help="the first is the one to catch up with")
@@ -68,7 +68,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     compose.register()
     cases = [args.only] if args.only else list(CASES)
-    races = {case: [race(case, seed, args) for seed in range(args.seeds)] for case in cases}
+    races = {case: [race(case, seed, args) for seed in args.seeds] for case in cases}
     bench.report([row(case, ways) for case, ways in races.items()], args.json)
     if args.plot:
         draw(races, args.plot)
