@@ -57,7 +57,7 @@ AT_LEAST = {
     "predict.max_new_tokens": 1,
     "predict.calibration": 0,
 }
-OPEN = ("sft.args", "rl.args", "dataset.names", "dataset.definitions", "model.chat_args")
+OPEN = ("sft.args", "rl.args", "dataset.names", "dataset.definitions", "model.chat_args", "model.overrides")
 CONF = str(Path(__file__).resolve().parent.parent / "conf")
 
 

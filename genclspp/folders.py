@@ -84,6 +84,22 @@ def check_kind(config: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where} has the unknown model_type {kind!r}; {hint(kind, CONFIG_MAPPING_NAMES)}")
 
 
+def check_overrides(folder: Path, overrides: Mapping[str, Any]) -> None:
+    """Raise ValueError where the model in `folder` has no such entry in its configuration."""
+    if not overrides:
+        return
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    config = read_config(folder)
+    if config.get("model_type") in CONFIG_MAPPING_NAMES:
+        config = {**AutoConfig.for_model(config["model_type"]).to_dict(), **config}
+    for name in overrides:
+        if name not in config:
+            where = folder / "config.json"
+            raise ValueError(f"model.overrides.{name} is no entry of {where}; {hint(name, config)}")
+
+
 def _check_weights(folder: Path) -> None:
     """Refuse weights that are cut off or missing now, and not in the middle of a sweep; reads headers only."""
     from safetensors import SafetensorError, safe_open
@@ -117,5 +133,7 @@ def _digest(path: Path) -> str:
 
 def identity(folder: Path, settings: ModelSettings) -> str:
     """Of all that decides what the model computes; not of where it lies or how attention is carried out."""
-    shape = [settings.as_decoder, settings.bos, settings.eos, settings.dtype, settings.seed]
+    shape: list[Any] = [settings.as_decoder, settings.bos, settings.eos, settings.dtype, settings.seed]
+    if settings.overrides:
+        shape.append(dict(settings.overrides))
     return hashlib.sha256(f"{_files(folder)}\n{json.dumps(shape)}".encode()).hexdigest()[:16]

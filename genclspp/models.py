@@ -58,6 +58,7 @@ def resolve(settings: ModelSettings, store: Store) -> Policy:
         folder = store.cached("base", make_random, inputs).path
     else:
         folder = folders.locate(settings)
+    folders.check_overrides(folder, settings.overrides)
     return Policy(settings, folder, folders.identity(folder, settings))
 
 
@@ -184,7 +185,9 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     trained = policy.trained.path / POLICY if policy.trained else None
     adapter = trained if trained and (trained / "adapter_config.json").exists() else None
     set_seed(settings.seed)
-    extra: dict[str, Any] = {"is_decoder": True} if settings.as_decoder else {}
+    extra: dict[str, Any] = {**settings.overrides}
+    if settings.as_decoder:
+        extra["is_decoder"] = True
     folder = policy.folder if adapter or trained is None else trained
     try:
         model = AutoModelForCausalLM.from_pretrained(

@@ -58,6 +58,7 @@ class ModelSettings:
 
     path:       a local folder in hub format, or a hub id; `package` names an installed package that carries it
     config:     a transformers configuration: the model is then made of random weights, seeded
+    overrides:  entries of the model's own configuration to change, such as {attention_dropout: 0.1}
     as_decoder: load an encoder (BERT) as a causal decoder
     chat:       use the tokenizer's chat template where it has one; `chat_args` go to the template
     max_length: positions to use; null takes the model's own limit
@@ -68,6 +69,7 @@ class ModelSettings:
     package: str | None = None
     revision: str | None = None
     config: Mapping[str, Any] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     as_decoder: bool = False
     bos: str | None = None
