@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genclspp import models, scoring
-from genclspp.expected import answer_logprobs, objective, outcomes, terms
+from genclspp.expected import Stratified, answer_logprobs, best, objective, outcomes, terms
 from genclspp.groups import sample
 from genclspp.models import Policy
 from genclspp.prompts import Prompt, Prompts
@@ -184,6 +184,36 @@ def test_each_answer_and_anything_else_have_the_reward_of_their_text() -> None:
     # answers "a", "ab", "b c", "unsure", then anything else; right are "a" and "ab"
     assert rows[0] == pytest.approx([1.1, 0.1, 0.1, 0.4, 0.0])
     assert rows[1] == pytest.approx([0.1, 1.1, 0.1, 0.4, 0.0])
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=90), st.integers(1, 16), st.integers(0, 3))
+def test_batches_hold_each_label_in_proportion(labels: list[int], size: int, epoch: int) -> None:
+    sampler = Stratified(lambda: labels, seed=0)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    assert order == list(sampler)
+    assert sorted(order) == list(range(len(labels)))
+    for begin in range(0, len(labels) - size + 1, size):
+        batch = [labels[position] for position in order[begin : begin + size]]
+        assert all(abs(batch.count(label) - size * labels.count(label) / len(labels)) <= 2 for label in labels)
+
+
+def test_every_epoch_has_an_order_of_its_own() -> None:
+    sampler = Stratified(lambda: [0, 1, 2] * 20, seed=0)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_the_trainer_learns_from_stratified_batches(policy: Policy, tmp_path: Path) -> None:
+    settings = RlSettings(learner="expected", args={"per_device_train_batch_size": 2})
+    course = rl.Course(policy, side(), [Reward("correct", "genclspp.rewards.correct", 1.0)], settings, 0, tmp_path)
+    model = models.load(policy, train=True)
+    trainer = rl.exact(model, course, rl.draws(model, course)[0])
+    batches = [sorted(map(best, batch["rewards"])) for batch in trainer.get_train_dataloader()]
+    assert batches == [[0, 1]] * 4
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 4, "target_modules": "all-linear"}])

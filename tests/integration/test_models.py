@@ -67,6 +67,17 @@ def test_a_local_folder_in_hub_format_loads(folder, tiny, store):
     assert torch.equal(logits(local(folder, store)), logits(tiny))
 
 
+def test_overrides_change_the_configuration_and_the_key(folder, tiny, store):
+    ours = local(folder, store, overrides={"attention_dropout": 0.25})
+    assert models.load(ours).config.attention_dropout == 0.25
+    assert ours.key != local(folder, store).key == local(folder, store, overrides={}).key
+
+
+def test_an_unknown_override_is_refused_with_the_nearest_name(folder, store):
+    with pytest.raises(ValueError, match=r"overrides\.attention_dropuot is no .* did you mean 'attention_dropout'"):
+        local(folder, store, overrides={"attention_dropuot": 0.25})
+
+
 def pickle_weights(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
