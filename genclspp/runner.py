@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
+from genclspp import chunks
 from genclspp.decode import Reading
 from genclspp.models import Policy
 from genclspp.prompts import Prompts
@@ -77,8 +78,7 @@ class Runner:
             "thought_tokens": prompts.thought_tokens,
         }
         made = self.stage("think", "think.think", inputs, batch_size=self.cell.predict.batch_size, watch=True)
-        with (made.path / "thoughts.jsonl").open(encoding="utf-8") as file:
-            return [json.loads(line)["thought"] for line in file]
+        return [row["thought"] for row in chunks.read(made.path / "thoughts.jsonl")]
 
     def score(self, policy: Policy, prompts: Prompts, stage: str = "score") -> Artifact:
         """Log-probabilities of all answers under each prompt."""
@@ -86,8 +86,7 @@ class Runner:
         return self.stage(stage, "score.score", _inputs(policy, prompts), batch_size=batch_size, watch=True)
 
     def _scores(self, policy: Policy, prompts: Prompts) -> list[Reading]:
-        with (self.score(policy, prompts).path / "scores.jsonl").open(encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file]
+        rows = chunks.read(self.score(policy, prompts).path / "scores.jsonl")
         return [Reading(row["logprobs"], row["lengths"], row["constrained"]) for row in rows]
 
     def _completions(self, policy: Policy, prompts: Prompts) -> list[str]:

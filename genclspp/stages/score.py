@@ -1,12 +1,11 @@
 """Reading: what the model says of each prompt, before any decoder chooses."""
 
-import json
-import os
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from genclspp import models, scoring
+from genclspp import chunks, models, scoring
 from genclspp.models import Policy
 from genclspp.store import write_json
 from genclspp.watch import Watch
@@ -17,22 +16,13 @@ ROWS = "scores.jsonl"
 def score(
     policy: Policy, texts: Sequence[str], completions: Sequence[str], batch_size: int, watch: Watch, out: Path
 ) -> None:
-    """Log-probability of every completion under every text; one row of `scores.jsonl` per text, in order.
+    """Log-probability of every completion under every text; one row of `scores.jsonl` per text, in order."""
+    model = cache(partial(models.load, policy))
 
-    Written chunk by chunk: after an interruption, it goes on behind the last whole chunk, so that the rows are
-    to the last digit those of a run without one.
-    """
-    done = whole_rows(out / ROWS, batch_size, len(texts))
-    model = models.load(policy) if done < len(texts) else None
-    with (out / ROWS).open("a", encoding="utf-8") as file:
-        for start in range(done, len(texts), batch_size):
-            chunk = list(texts[start : start + batch_size])
-            scores = scoring.score(model, models.tokenizer(policy), chunk, list(completions))
-            for row in _rows(scores, len(chunk)):
-                file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            watch.advance(start + len(chunk), len(texts))
+    def rows(chunk: list[str]) -> Iterator[dict[str, Any]]:
+        return _rows(scoring.score(model(), models.tokenizer(policy), chunk, list(completions)), len(chunk))
+
+    chunks.write(out / ROWS, texts, batch_size, rows, watch)
     tokens = sum(row["tokens"] for row in read(out))
     write_json(out / "summary.json", {"prompts": len(texts), "tokens": round(tokens)})
 
@@ -75,9 +65,7 @@ def complete(
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows that `score` left in `folder`."""
-    with (folder / ROWS).open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+    return chunks.read(folder / ROWS)
 
 
 def _rows(scores: scoring.Scores, count: int) -> Iterator[dict[str, Any]]:
@@ -89,14 +77,3 @@ def _rows(scores: scoring.Scores, count: int) -> Iterator[dict[str, Any]]:
             "constrained": scores.constrained[k],
             "tokens": scores.tokens / count,
         }
-
-
-def whole_rows(path: Path, chunk: int, total: int) -> int:
-    """How many rows of whole chunks an earlier attempt left; what follows them is cut off."""
-    if not path.exists():
-        return 0
-    lines = path.read_bytes().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith(b"\n")]
-    kept = total if len(whole) == total else len(whole) // chunk * chunk
-    path.write_bytes(b"".join(whole[:kept]))
-    return kept

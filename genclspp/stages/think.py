@@ -1,14 +1,12 @@
 """Thinking: what the model writes between the tags, before any answer is read."""
 
-import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from genclspp import models, prompts, scoring, thoughts
+from genclspp import chunks, models, prompts, scoring, thoughts
 from genclspp.models import Policy
-from genclspp.stages.score import whole_rows
 from genclspp.store import write_json
 from genclspp.watch import Watch
 
@@ -20,29 +18,23 @@ def think(
 ) -> None:
     """A greedy thought behind every text, which opens it; one row of `thoughts.jsonl` per text, in order.
 
-    A thought that is not closed within `thought_tokens` is cut there. After an interruption, it goes on behind
-    the last whole chunk, as scoring does.
+    A thought that is not closed within `thought_tokens` is cut there.
     """
-    done = whole_rows(out / ROWS, batch_size, len(texts))
-    model = models.load(policy) if done < len(texts) else None
-    tokens = models.tokenizer(policy)
-    with (out / ROWS).open("a", encoding="utf-8") as file:
-        for start in range(done, len(texts), batch_size):
-            chunk = list(texts[start : start + batch_size])
-            written = scoring.generate(model, tokens, chunk, max_new_tokens=thought_tokens)
-            for text, ids in zip(chunk, written, strict=True):
-                file.write(json.dumps(_row(policy, text, ids, thought_tokens), ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            watch.advance(start + len(chunk), len(texts))
-    rows = [json.loads(line) for line in (out / ROWS).read_text(encoding="utf-8").split("\n") if line]
-    unclosed = sum(not row["closed"] for row in rows)
+    model, tokens = cache(partial(models.load, policy)), models.tokenizer(policy)
+
+    def rows(chunk: list[str]) -> Iterator[dict[str, Any]]:
+        written = scoring.generate(model(), tokens, chunk, max_new_tokens=thought_tokens)
+        return (_row(policy, text, ids, thought_tokens) for text, ids in zip(chunk, written, strict=True))
+
+    chunks.write(out / ROWS, texts, batch_size, rows, watch)
+    made = list(chunks.read(out / ROWS))
+    unclosed = sum(not row["closed"] for row in made)
     write_json(
         out / "summary.json",
         {
-            "prompts": len(rows),
-            "tokens": sum(row["tokens"] for row in rows),
-            "unclosed_share": unclosed / len(rows) if rows else 0.0,
+            "prompts": len(made),
+            "tokens": sum(row["tokens"] for row in made),
+            "unclosed_share": unclosed / len(made) if made else 0.0,
         },
     )
 

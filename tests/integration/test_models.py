@@ -74,7 +74,9 @@ def test_overrides_change_the_configuration_and_the_key(folder, tiny, store):
 
 
 def test_an_unknown_override_is_refused_with_the_nearest_name(folder, store):
-    with pytest.raises(ValueError, match=r"overrides\.attention_dropuot is no .* did you mean 'attention_dropout'"):
+    with pytest.raises(
+        ValueError, match=r"overrides\.attention_dropuot is no .* did you mean 'attention_dropout'"
+    ):
         local(folder, store, overrides={"attention_dropuot": 0.25})
 
 
