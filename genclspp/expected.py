@@ -10,6 +10,7 @@ whose gradient needs no sampling: it is what REINFORCE, RLOO and GRPO estimate. 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 
 from genclspp.reading import pad, supports, walk, width
-from genclspp.sampling import stratified_order
+from genclspp.sampling import even_order
 from genclspp.scoring import Question, plant, tokenise
 from genclspp.trees import children
 
@@ -215,7 +216,7 @@ class Stratified(Sampler):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        return iter(stratified_order(self._strata(), f"{self._seed}-{self._epoch}"))
+        return iter(even_order(self._strata(), Random(f"{self._seed}-{self._epoch}")))
 
     def __len__(self) -> int:
         return self._count

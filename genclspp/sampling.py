@@ -1,7 +1,7 @@
 """Seeded, stratified choices among examples."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -9,24 +9,41 @@ from genclspp.normalise import normalise
 from genclspp.task import Example
 
 
-def stratified_order(labels: Sequence[str] | Sequence[int], seed: int | str) -> list[int]:
+def stratified_order(labels: Sequence[str], seed: int) -> list[int]:
     """An order of the positions of `labels` in which every prefix is a stratified sample.
 
     One of each label comes first (frequent labels before rare ones), then labels in proportion. So samples
     of different sizes are nested, and every class stays as long as there is room for it.
     """
     random = Random(seed)
-    by_label: dict[Any, list[int]] = defaultdict(list)
-    for position, label in enumerate(labels):
-        by_label[label].append(position)
     ranked = []
-    for label in sorted(by_label):
-        positions = by_label[label]
-        random.shuffle(positions)
+    for positions in _by_label(labels, random):
         for rank, position in enumerate(positions):
             share = (rank + 0.5) / len(positions)
             ranked.append((rank > 0, share, random.random(), position))
     return [position for *_, position in sorted(ranked)]
+
+
+def even_order(labels: Sequence[int], random: Random) -> list[int]:
+    """An order of the positions of `labels` in which every stretch holds each label in proportion.
+
+    Systematic sampling: each label comes at equal distances, from a start of its own.
+    """
+    placed = []
+    for positions in _by_label(labels, random):
+        start = random.random()
+        placed += [((rank + start) / len(positions), position) for rank, position in enumerate(positions)]
+    return [position for _, position in sorted(placed)]
+
+
+def _by_label(labels: Sequence[str] | Sequence[int], random: Random) -> Iterator[list[int]]:
+    """The positions of each label, shuffled when it is its turn."""
+    by_label: dict[Any, list[int]] = defaultdict(list)
+    for position, label in enumerate(labels):
+        by_label[label].append(position)
+    for label in sorted(by_label):
+        random.shuffle(by_label[label])
+        yield by_label[label]
 
 
 def subsample(examples: Sequence[Example], size: int | None, seed: int) -> tuple[Example, ...]:
