@@ -4,8 +4,9 @@ python scripts/bench_rl.py --data ../shared/data --json rl.json --plot docs/rl_s
 python scripts/bench_rl.py --data ../shared/data --learners trl,grpo,expected     # TRL's own GRPO too
 
 Both learn from the same prompts with the settings of conf/rl. After every second step (of the exact learner, which
-needs few: after each) the clock is stopped to compute the mean expected reward over 96 training prompts, exactly. The table shows when each learner has reached
-the reward at which GRPO ends, the mean over the last quarter of its steps; the curves show all seeds.
+needs few: after each) the clock is stopped to compute the mean expected reward over 96 training prompts, exactly.
+The table shows when each learner has reached the reward at which GRPO ends, the mean over the last quarter of its
+steps; the curves show all seeds.
 """
 
 import argparse

@@ -45,6 +45,8 @@ def table(records: Sequence[Record], baseline: Record | None = None, width: int 
     choices, shared = told_apart(records)
     metrics = [metric for metric in METRICS if not _is_hidden(metric, records)]
     compared = [(baseline, True) if baseline else baseline_of(record, records) for record in records]
+    if all(other is record for record, (other, _) in zip(records, compared, strict=True)):
+        compared = [(stand_in(record, records), False) for record in records]  # prompts are equal everywhere
     marked = any(is_naive for _, is_naive in compared)  # where none is, the caption says so once
     best = max(record["accuracy"] for record in records)
     built = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
@@ -75,13 +77,17 @@ def baseline_of(record: Record, records: Sequence[Record]) -> tuple[Record, bool
     """What a record is compared with, and whether that is the naive baseline.
 
     The naive baseline is zero-shot in training and in inference, with all other choices equal. Where it is
-    absent, the first record of the same data set stands in.
+    absent, there is a stand-in.
     """
     names = words(records)
     wanted = {**{name: record.get(name) for name in names}, "train": NAIVE, "infer": NAIVE}
     naive = [other for other in records if {name: other.get(name) for name in names} == wanted]
-    stand_ins = [other for other in records if other.get("dataset") == record.get("dataset")]
-    return (naive[0], True) if naive else (stand_ins[0], False)
+    return (naive[0], True) if naive else (stand_in(record, records), False)
+
+
+def stand_in(record: Record, records: Sequence[Record]) -> Record:
+    """The first record of the same data set."""
+    return next(other for other in records if other.get("dataset") == record.get("dataset"))
 
 
 def duration(seconds: float) -> str:
@@ -191,7 +197,7 @@ def _comparison(are_naive: Sequence[bool], is_given: bool) -> str:
     if is_given:
         return "Δ: points of accuracy above the baseline"
     if not any(are_naive):
-        return "Δ: points of accuracy above the first cell, as none is zero-shot on both sides"
+        return "Δ: points of accuracy above the first cell, as none has a zero-shot one to be compared with"
     told = "Δ: points of accuracy above zero-shot on both sides, the other choices equal"
     stray = "*: above the first cell of the data set, for want of such a baseline"
     return told if all(are_naive) else f"{told}\n{stray}"

@@ -75,7 +75,13 @@ def test_each_cell_is_compared_with_zero_shot_and_the_same_other_choices():
 def test_without_a_baseline_the_first_cell_stands_in_and_that_is_said():
     records = [record("icl", "icl", 0.85), record("numeric", "numeric", 0.8)]
     assert [row[2] for row in cells(records)[1:]] == ["first", "-5.0"]
-    assert "above the first cell, as none is zero-shot on both sides" in printed(records)
+    assert "above the first cell, as none has a zero-shot one to be compared with" in printed(records)
+
+
+def test_where_prompts_are_equal_everywhere_the_first_cell_is_the_baseline():
+    records = [record(rl="matched", accuracy=0.8), record(rl="grpo", accuracy=0.9)]
+    assert [row[2] for row in cells(records)[1:]] == ["first", "+10.0"]
+    assert "above the first cell" in printed(records)
 
 
 def test_a_stand_in_beside_real_baselines_is_marked():
