@@ -10,6 +10,7 @@ steps; the curves show all seeds.
 """
 
 import argparse
+import gc
 import math
 import statistics
 import sys
@@ -122,6 +123,8 @@ def learn(cell: Cell, out: Path, *, trees: bool) -> Way:
     watched = rewards(model, policy, some, cell)
     held_out = rewards(model, policy, pipeline.render(task, ("validation",), cell.train, base, runner), cell)
     before = held_out(model)
+    gc.collect()
+    gc.freeze()  # accelerate collects garbage first of all, and would go through all that was imported
     start = time.perf_counter()
     disable_dropout_in_model(model)
     course = rl.Course(policy, side, cell.rewards, settings, cell.seed, out)
