@@ -215,8 +215,10 @@ def test_the_trainer_learns_from_stratified_batches(policy: Policy, tmp_path: Pa
     course = rl.Course(policy, side(), [Reward("correct", "genclspp.rewards.correct", 1.0)], settings, 0, tmp_path)
     model = models.load(policy, train=True)
     trainer = rl.exact(model, course, rl.draws(model, course)[0])
-    batches = [sorted(map(best, batch["rewards"])) for batch in trainer.get_train_dataloader()]
-    assert batches == [[0, 1]] * 4
+    loader = trainer.get_train_dataloader()
+    assert [sorted(map(best, batch["rewards"])) for batch in loader] == [[0, 1]] * 4
+    loader.set_epoch(3)  # as the trainer tells every epoch
+    assert loader.batch_sampler.sampler._epoch == 3
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 4, "target_modules": "all-linear"}])
