@@ -31,7 +31,7 @@ def write(
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """The rows in `path`."""
-    with path.open(encoding="utf-8") as file:  # ends lines at "\n" alone, as `write` does
+    with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
             yield json.loads(line)
 

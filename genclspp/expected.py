@@ -168,7 +168,7 @@ class ExpectedTrainer(Trainer):
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         rows = self.train_dataset if dataset is None else dataset
-        return Stratified(lambda: [best(row["rewards"]) for row in rows], self.args.seed)
+        return Stratified(rows, lambda row: best(row["rewards"]), self.args.seed)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         plain = self.accelerator.unwrap_model(model)
@@ -205,21 +205,22 @@ class ExpectedTrainer(Trainer):
 class Stratified(Sampler):
     """Positions in an order in which every batch is a stratified sample; another order in every epoch.
 
-    strata: that of each position, asked for when an epoch begins
+    rows:    read when an epoch begins, as they may be others by then
+    stratum: that of a row
     """
 
-    def __init__(self, strata: Callable[[], Sequence[int]], seed: int) -> None:
-        self._strata, self._seed, self._epoch = strata, seed, 0
-        self._count = len(strata())
+    def __init__(self, rows: Any, stratum: Callable[[Any], int], seed: int) -> None:
+        self._rows, self._stratum, self._seed, self._epoch = rows, stratum, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        return iter(even_order(self._strata(), Random(f"{self._seed}-{self._epoch}")))
+        strata = [self._stratum(row) for row in self._rows]
+        return iter(even_order(strata, Random(f"{self._seed}-{self._epoch}")))
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._rows)
 
 
 def best(rewards: Sequence[float]) -> int:

@@ -188,7 +188,7 @@ def test_each_answer_and_anything_else_have_the_reward_of_their_text() -> None:
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=90), st.integers(1, 16), st.integers(0, 3))
 def test_batches_hold_each_label_in_proportion(labels: list[int], size: int, epoch: int) -> None:
-    sampler = Stratified(lambda: labels, seed=0)
+    sampler = Stratified(labels, int, seed=0)
     sampler.set_epoch(epoch)
     order = list(sampler)
     assert order == list(sampler)
@@ -202,7 +202,7 @@ def test_batches_hold_each_label_in_proportion(labels: list[int], size: int, epo
 
 
 def test_every_epoch_has_an_order_of_its_own() -> None:
-    sampler = Stratified(lambda: [0, 1, 2] * 20, seed=0)
+    sampler = Stratified([0, 1, 2] * 20, int, seed=0)
     orders = []
     for epoch in (0, 1, 0):
         sampler.set_epoch(epoch)
