@@ -105,4 +105,9 @@ class Perplexity:
 
     def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
         scores = self.scores(reading)
-        return list(surfaces)[max(range(len(scores)), key=scores.__getitem__)]
+        return list(surfaces)[best(scores)]
+
+
+def best(scores: Sequence[float]) -> int:
+    """Place of the highest score; of equal ones, the first."""
+    return max(range(len(scores)), key=scores.__getitem__)

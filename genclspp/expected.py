@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import Trainer
 
+from genclspp.decode import best
 from genclspp.reading import pad, supports, walk, width
 from genclspp.sampling import even_order
 from genclspp.scoring import Question, plant, tokenise
@@ -221,11 +222,6 @@ class Stratified(Sampler):
 
     def __len__(self) -> int:
         return len(self._rows)
-
-
-def best(rewards: Sequence[float]) -> int:
-    """Place of the answer that pays most."""
-    return max(range(len(rewards)), key=rewards.__getitem__)
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from genclspp.decode import Decoder, Reading
+from genclspp.decode import Decoder, Reading, best
 from genclspp.metrics import Prediction, fit_temperature, softmax
 from genclspp.store import write_json
 from genclspp.task import UNCERTAIN
@@ -50,7 +50,7 @@ def predict(
                 id=id,
                 gold=gold,
                 label=label,
-                forced=labels[max(range(len(labels)), key=scores.__getitem__)],
+                forced=labels[best(scores)],
                 completion=surfaces[label] if reading.completion is None and label else reading.completion or "",
                 probabilities=dict(zip(labels, map(float, chances), strict=True)),
                 truncated=cut,

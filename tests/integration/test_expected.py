@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genclspp import models, scoring
-from genclspp.expected import Stratified, answer_logprobs, best, objective, outcomes, terms
+from genclspp.decode import best
+from genclspp.expected import Stratified, answer_logprobs, objective, outcomes, terms
 from genclspp.groups import sample
 from genclspp.models import Policy
 from genclspp.prompts import Prompt, Prompts
