@@ -1,8 +1,15 @@
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cli import Warm
+
+
+def pytest_configure() -> None:
+    # A shell without job control lets background jobs ignore SIGINT, and what they start inherits it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
