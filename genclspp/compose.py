@@ -48,6 +48,7 @@ CHOICES = {
 AT_LEAST = {
     "model.max_length": 1,
     "sft.extra_examples": 0,
+    "sft.extra_epochs": 0,
     "rl.examples": 1,
     "rl.held_out": 0,
     "rl.checks": 1,

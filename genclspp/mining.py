@@ -62,7 +62,7 @@ def _out_of_fold(task: Task, folds: Sequence[Sequence[int]], policy: Policy, run
         inputs = {
             "policy": policy,
             "prompts": _part(side, rest),
-            "settings": replace(runner.cell.sft, extra_examples=0),  # which stand for RL in the cell alone
+            "settings": replace(runner.cell.sft, extra_examples=0, extra_epochs=1.0),  # RL's, of the cell alone
             "seed": runner.cell.seed,
         }
         trained = policy.after(runner.stage("mine_sft", "sft.fit", inputs, watch=True))

@@ -87,7 +87,8 @@ class SftSettings:
     """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, as they are.
 
     packing: "tree" computes each prefix of a batch once, "none" pads sequences; the gradients are the same
-    extra_examples: how many examples to see beyond `args.num_train_epochs`, as a control of what RL sees
+    extra_examples, extra_epochs: how many examples to see beyond `args.num_train_epochs`, and how often, as a
+             control of what RL sees
     """
 
     enabled: bool = True
@@ -95,6 +96,7 @@ class SftSettings:
     args: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] | None = None
     extra_examples: int = field(default=0, metadata=LATER)
+    extra_epochs: float = field(default=1.0, metadata=LATER)
 
 
 @dataclass(frozen=True)

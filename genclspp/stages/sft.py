@@ -32,7 +32,8 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`."""
     args = training.arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
     # RL sees no more than there are
-    args.num_train_epochs += min(settings.extra_examples, len(prompts.items)) / len(prompts.items)
+    extra = min(settings.extra_examples, len(prompts.items)) / len(prompts.items)
+    args.num_train_epochs += settings.extra_epochs * extra
     rows = [tokenise(policy, prompts.joint, item.text, item.written) for item in prompts.items]
     trainer = TreeSFTTrainer(
         models.load(policy, train=True),

@@ -100,6 +100,8 @@ def test_the_matched_control_trains_by_sft_alone_on_as_many_examples_as_rl():
     assert grpo.sft.extra_examples == 0
     assert matched.rl.learner == "none"
     assert cell("rl=matched").sft.extra_examples == 256
+    matched, grpo = (cell(f"rl={name}", "rl.args.num_train_epochs=3") for name in ("matched", "grpo"))
+    assert matched.sft.extra_epochs == grpo.rl.args["num_train_epochs"] == 3
 
 
 @pytest.mark.parametrize("words", [("rl=matched", "sft=none"), ("rl=grpo", "sft.extra_examples=1")])
