@@ -10,6 +10,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from genclspp import models
 from genclspp.groups import TreeGRPOTrainer, TreeRLOOTrainer, sample
 from genclspp.models import Policy
+from genclspp.reading import supports
 from genclspp.settings import ModelSettings
 from genclspp.store import Store
 from tests.tiny import TINY
@@ -30,20 +31,21 @@ LEARNERS = {
 }
 
 
-def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path, learner: str = "grpo"):
+def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path, learner: str = "grpo", **given):
     config, _, trainer = LEARNERS[learner]
-    args = config(
-        output_dir=str(folder / "out"),
-        per_device_train_batch_size=4,
-        num_generations=2,
-        max_completion_length=4,
-        temperature=0.7,
-        gradient_checkpointing=False,
-        disable_dropout=True,
-        bf16=False,
-        beta=0.0,
-        report_to=[],
-    )
+    settings = {
+        "output_dir": str(folder / "out"),
+        "per_device_train_batch_size": 4,
+        "num_generations": 2,
+        "max_completion_length": 4,
+        "temperature": 0.7,
+        "gradient_checkpointing": False,
+        "disable_dropout": True,
+        "bf16": False,
+        "beta": 0.0,
+        "report_to": [],
+    }
+    args = config(**settings | given)
     return trainer(
         model=model,
         args=args,
@@ -122,3 +124,16 @@ def test_samples_end_with_a_stop_or_at_the_limit(policy: Policy) -> None:
     assert all(not stops & set(row[:-1]) for row in rows)
     assert all(len(row) == 4 or row[-1] in stops for row in rows)
     assert {len(row) for row in rows} == {1, 2, 3, 4}
+
+
+@pytest.mark.filterwarnings("error:.*cannot read token trees")
+def test_in_mixed_precision_the_reference_reads_trees_too(policy: Policy, tmp_path: Path) -> None:
+    model = models.load(policy)
+    model.save_pretrained(tmp_path / "start")
+    model.name_or_path = model.config._name_or_path = str(tmp_path / "start")
+    trainer = make_trainer(model, policy, tmp_path, bf16=True, use_cpu=True, beta=0.1)
+    ids = torch.arange(20, 28).view(2, 4)
+    with trainer.accelerator.autocast():
+        read, _, _ = trainer._get_per_token_logps_and_entropies(trainer.ref_model, ids, torch.ones_like(ids), 2)
+    assert supports(trainer.ref_model)
+    assert not read.isnan().any()
