@@ -245,7 +245,7 @@ def _check_training(cell: Cell, outputs: Path) -> None:
         from genclspp.stages import sft
 
         sft.check(cell.sft, outputs)
-    if cell.rl.learner != "none":
+    if cell.rl.learner != "none" or cell.rl.args:
         from genclspp.stages import rl
 
         rl.check(cell.rl, cell.rewards, outputs)

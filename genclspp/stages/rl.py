@@ -34,6 +34,9 @@ from genclspp.watch import Watch
 
 def check(settings: RlSettings, rewards: Sequence[Reward], out: Path) -> None:
     """Raise ValueError where the library refuses the settings, or the learner has no use for them."""
+    if settings.learner == "none":  # beside learners in a sweep, whose settings reach this cell too
+        training.check_names(list(ARGUMENTS.values()), settings.args, "rl.args")
+        return
     for name in ("beta", "entropy", "normalise"):
         value = getattr(settings, name)
         if value and settings.learner != "expected":

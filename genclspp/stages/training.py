@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -18,14 +19,7 @@ Arguments = TypeVar("Arguments")
 
 def arguments(kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed: int, out: Path) -> Arguments:
     """`given` as the library's own arguments; raises ValueError with the key where it refuses them."""
-    import dataclasses
-
-    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for name in given:
-        if name not in known:
-            raise ValueError(
-                f"unknown key {prefix}.{name}: {kind.__name__} has no such argument; {hint(name, known)}"
-            )
+    check_names([kind], given, prefix)
     _check_values(kind, given, prefix)
     ours = {
         "output_dir": str(out / CHECKPOINTS),
@@ -44,6 +38,15 @@ def arguments(kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed
     if made.n_gpu > 1:  # else the trainer splits every batch over all GPUs (DataParallel), and trees with it
         made._n_gpu = 1
     return made
+
+
+def check_names(kinds: Sequence[type], given: Iterable[str], prefix: str) -> None:
+    """Raise ValueError for a name that none of these arguments has."""
+    known = list(dict.fromkeys(field.name for kind in kinds for field in fields(kind)))
+    for name in given:
+        if name not in known:
+            owners = " or ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"unknown key {prefix}.{name}: {owners} has no such argument; {hint(name, known)}")
 
 
 def _check_values(kind: type, given: Mapping[str, Any], prefix: str) -> None:

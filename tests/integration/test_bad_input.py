@@ -109,6 +109,10 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         lambda w: (*TINY_RL, "rl.beta=0.3"),
         ("rl.beta=0.3", "rl=expected", "rl.args"),
     ),
+    "typo in an argument of RL, where there is none": (
+        lambda w: ("rl=none", "+rl.args.num_train_epoch=2"),
+        ("rl.args.num_train_epoch", "did you mean 'num_train_epochs'?"),
+    ),
     "a share that is none": (lambda w: (*TINY_RL, "rl.solved=2"), ("rl.solved=2", "between 0 and 1")),
     "a rest without SFT": (lambda w: (*TINY_RL, "rl.focus=rest", "sft=none"), ("rl.focus='rest'", "both")),
     "a reward for thoughts without thoughts": (
