@@ -62,7 +62,8 @@ def _out_of_fold(task: Task, folds: Sequence[Sequence[int]], policy: Policy, run
         inputs = {
             "policy": policy,
             "prompts": _part(side, rest),
-            "settings": replace(runner.cell.sft, extra_examples=0, extra_epochs=1.0),  # RL's, of the cell alone
+            # What stands in for RL concerns the cell alone
+            "settings": replace(runner.cell.sft, extra_examples=0, extra_epochs=1.0),
             "seed": runner.cell.seed,
         }
         trained = policy.after(runner.stage("mine_sft", "sft.fit", inputs, watch=True))
