@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 POLICY = "policy"  # the folder inside an artifact that holds trained weights
 # Tokens of a thought: beyond the longest known; where none is known.
 SPARE, UNKNOWN = 8, 128
+BEYOND = 4  # tokens that may be written beyond the longest answer: text that is no answer must not look like one
 SENTINEL = "\u2063content\u2063"
 # Some chat templates write the date of today, and prompts would be others every day.
 TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
@@ -138,11 +139,19 @@ def longest_answer(policy: Policy, completions: Sequence[str]) -> int:
     return max(map(len, tokenizer(policy)(list(completions), add_special_tokens=False)["input_ids"]))
 
 
-def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0) -> Budget:
-    """What the positions leave for a prompt, beside a thought, the longest of `completions` and the end token."""
-    tokens, longest = tokenizer(policy), longest_answer(policy, completions)
-    # One token to spare: the border may tokenise differently when text and answer are joined.
-    limit = max(max_length(policy) - longest - 2 - thought_tokens, 0)
+def budget(
+    policy: Policy, completions: Sequence[str], thought_tokens: int = 0, answer_tokens: int = 0
+) -> Budget:
+    """What the positions leave for a prompt, beside a thought and whatever may be written behind it.
+
+    answer_tokens: how many those may be at least; the longest of `completions` always has its room, with the end
+                   token and `BEYOND` others
+    """
+    tokens = tokenizer(policy)
+    # The last token that is written is never read. Its position is one to spare, as the border may tokenise
+    # differently when text and answer are joined.
+    written = thought_tokens + max(longest_answer(policy, completions) + 1 + BEYOND, answer_tokens)
+    limit = max(max_length(policy) - written, 0)
     return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit)
 
 

@@ -39,7 +39,7 @@ def check(cell: Cell) -> None:
         surfaces, frame = prompts.check_surfaces(prompts.answers(draft)), models.frame(policy)
         before = thoughts.SAMPLE if draft.thought_tokens else ""  # the tags have to read back as well
         models.check_answers(policy, surfaces, before + prompts.joint(draft, frame))
-        prompts.check_room(draft, side, frame, _room(policy, draft))
+        prompts.check_room(draft, side, frame, _room(policy, draft, cell))
         if splits != ("train",) or _learns(cell):
             facts.check(task, splits, strategies, policy, cell.sft, store)
     if not record_path(cell).exists():  # a cell that has run once passed these, and importing TRL takes seconds
@@ -181,7 +181,7 @@ def render(
     examples = [example for split in splits for example in task.splits[split]]
     if blank:
         examples = [replace(example, text="") for example in examples]
-    room = _room(base, prompts.sketch(examples[0], task, strategies))
+    room = _room(base, prompts.sketch(examples[0], task, strategies), runner.cell)
     built = prompts.build(examples, task, strategies, models.frame(base), room)
     cut = sum(item.truncated for item in built.items)
     if cut:
@@ -191,11 +191,13 @@ def render(
     return built
 
 
-def _room(policy: Policy, draft: prompts.Draft) -> prompts.Budget:
-    """What the answers and the thought of a draft leave for its prompt."""
+def _room(policy: Policy, draft: prompts.Draft, cell: Cell) -> prompts.Budget:
+    """What the answers and the thought of a draft, or the longer completions that `cell` asks for, leave."""
     joint = prompts.joint(draft, models.frame(policy))
     completions = [joint + surface for surface in prompts.answers(draft).values()]
-    return models.budget(policy, completions, draft.thought_tokens)
+    sampled = cell.rl.args.get("max_completion_length") or 0
+    wanted = max(cell.predict.max_new_tokens or 0, sampled - draft.thought_tokens)
+    return models.budget(policy, completions, draft.thought_tokens, wanted)
 
 
 def _read(

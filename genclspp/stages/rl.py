@@ -143,7 +143,7 @@ def columns(model: Any, course: Course, prompts: Prompts) -> list[dict[str, Any]
 def sampled(trainer: type, model: Any, course: Course, data: Dataset) -> Any:
     """TRL's GRPO or RLOO: groups of sampled completions."""
     settings, out = course.settings, course.out
-    given = {"max_completion_length": longest_answer(course.policy, course.prompts) + 4, **settings.args}
+    given = {"max_completion_length": longest_completion(course.policy, course.prompts), **settings.args}
     given["reward_weights"] = [reward.weight for reward in course.rewards]
     if not isinstance(model, PeftModel):
         # TRL loads the reference model from the policy's own folder, so the start must lie in one.
@@ -213,7 +213,7 @@ def scored(start: Any, course: Course, held_out: Prompts) -> Callable[[Any, int]
 def listened(start: Any, course: Course, held_out: Prompts) -> Callable[[Any, int], Check]:
     """Checks by what is written greedily, where thoughts come first and answers alone have no probabilities."""
     tokens, texts = models.tokenizer(course.policy), [item.text for item in held_out.items]
-    asked, room = rows(held_out), longest_answer(course.policy, held_out) + 4
+    asked, room = rows(held_out), longest_completion(course.policy, held_out)
 
     def check(model: Any, step: int) -> Check:
         ids = scoring.generate(model, tokens, texts, max_new_tokens=room)
@@ -290,6 +290,6 @@ def function(reward: Reward) -> Any:
     return pay
 
 
-def longest_answer(policy: Policy, prompts: Prompts) -> int:
-    """Tokens of the longest answer, end token included, and of the thought before it."""
-    return models.longest_answer(policy, prompts.completions()) + 1 + prompts.thought_tokens
+def longest_completion(policy: Policy, prompts: Prompts) -> int:
+    """Tokens that may be written: a thought, the longest answer, the end token, and what shows that it is none."""
+    return prompts.thought_tokens + models.longest_answer(policy, prompts.completions()) + 1 + models.BEYOND

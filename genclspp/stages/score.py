@@ -44,7 +44,7 @@ def complete(
     """
     tokens = models.tokenizer(policy)
     if max_new_tokens is None:
-        max_new_tokens = models.longest_answer(policy, completions) + 4
+        max_new_tokens = models.longest_answer(policy, completions) + models.BEYOND
     written: list[list[int] | None] = [row["greedy"] for row in read(scores)]
     left = [position for position, walk in enumerate(written) if walk is None]
     model = models.load(policy) if left else None

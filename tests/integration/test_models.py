@@ -258,8 +258,9 @@ def test_answers_that_the_tokenizer_cannot_write_are_refused(minilm):
 def test_the_budget_is_what_positions_leave(folder, store, tiny):
     room = models.budget(tiny, [" refund", " a much longer answer"])
     longest = len(models.tokenizer(tiny).encode(" a much longer answer"))
-    assert room.limit == 256 - longest - 2
+    assert room.limit == 256 - longest - 1 - models.BEYOND
     assert room.count("x y z") == len(models.tokenizer(tiny).encode("x y z"))
+    assert models.budget(tiny, [" refund"], 30, 40).limit == 256 - 30 - 40
     assert models.budget(local(folder, store, max_length=100), [" a"]).limit < 100
     with pytest.raises(ValueError, match=r"model\.max_length=300 exceeds the 256 positions"):
         models.max_length(local(folder, store, max_length=300))

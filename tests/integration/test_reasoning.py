@@ -219,7 +219,7 @@ def test_rewards_are_handed_the_tag_that_the_prompt_has_opened(tiny):
 
 def test_completions_in_training_may_hold_a_thought(tiny):
     prompts = side(tiny)
-    assert rl.longest_answer(tiny, prompts) == rl.longest_answer(tiny, prompts.after([""] * 8)) + ROOM
+    assert rl.longest_completion(tiny, prompts) == rl.longest_completion(tiny, prompts.after([""] * 8)) + ROOM
 
 
 def test_the_room_for_thoughts_follows_the_rationales(tiny, minilm):

@@ -323,6 +323,6 @@ def alone(policy: models.Policy, text: str, side: Prompts) -> str:
     """By `generate`, one prompt at a time."""
     tokens, model = models.tokenizer(policy), models.load(policy)
     ids = torch.tensor([tokens.encode(text)])
-    room = rl.longest_answer(policy, side) - 1 + 4
+    room = models.longest_answer(policy, side.completions()) + models.BEYOND
     made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=room)
     return tokens.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
