@@ -57,12 +57,13 @@ class Trees:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Log-probability (and entropy) at each of the last `logits_to_keep` tokens: (rows, logits_to_keep)."""
         plain = self.accelerator.unwrap_model(model)
-        if rest.get("compute_aux_loss") or self.args.gradient_checkpointing or not supports(plain):
+        written = attention_mask[:, -logits_to_keep:].sum(1).tolist()
+        special = rest.get("compute_aux_loss") or self.args.gradient_checkpointing or not any(written)
+        if special or not supports(plain):
             return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **rest
             )
         rows = [row[mask.bool()].tolist() for row, mask in zip(input_ids, attention_mask, strict=True)]
-        written = attention_mask[:, -logits_to_keep:].sum(1).tolist()
         tree = grow(rows)
         places, nodes = [], []  # of completion tokens: (row, column), node in the tree
         for row, (end, count) in enumerate(zip(tree.ends, written, strict=True)):
@@ -147,6 +148,8 @@ def sample(
     written: list[list[int]] = [[] for _ in prompts]
     is_open = [True] * len(prompts)
     for left in reversed(range(max_new_tokens)):
+        if logits.isnan().any():
+            raise ValueError("the policy no longer gives numbers to sample from; try a lower learning rate")
         drawn = torch.multinomial((logits.float() / temperature).softmax(-1), 1)
         for row, token in enumerate(drawn[:, 0].tolist()):
             if is_open[row]:

@@ -10,8 +10,10 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from genclspp import models
 from genclspp.groups import TreeGRPOTrainer, TreeRLOOTrainer, sample
 from genclspp.models import Policy
+from genclspp.prompts import Prompts
 from genclspp.reading import supports
 from genclspp.settings import ModelSettings
+from genclspp.stages.rl import longest_completion
 from genclspp.store import Store
 from tests.tiny import TINY
 
@@ -115,6 +117,17 @@ def test_samples_follow_the_distribution_of_the_model(tmp_path: Path) -> None:
             assert (shares - (second / 0.01).softmax(-1)).abs().sum() < 0.15
 
 
+def test_completions_that_are_all_masked_are_read_as_trl_reads_them(policy: Policy, tmp_path: Path) -> None:
+    """With `mask_truncated_completions`, nothing is left of a batch in which no completion came to its end."""
+    model = models.load(policy)
+    trainer = make_trainer(model, policy, tmp_path)
+    ids, mask = torch.arange(20, 32).view(2, 6), torch.tensor([[1, 1, 1, 0, 0, 0]] * 2)
+    read, _, _ = trainer._get_per_token_logps_and_entropies(model, ids, mask, 3)
+    theirs, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(trainer, model, ids, mask, 3)
+    torch.testing.assert_close(read, theirs)
+    assert read.requires_grad
+
+
 def test_samples_end_with_a_stop_or_at_the_limit(policy: Policy) -> None:
     model = models.load(policy)
     torch.manual_seed(0)
@@ -124,6 +137,22 @@ def test_samples_end_with_a_stop_or_at_the_limit(policy: Policy) -> None:
     assert all(not stops & set(row[:-1]) for row in rows)
     assert all(len(row) == 4 or row[-1] in stops for row in rows)
     assert {len(row) for row in rows} == {1, 2, 3, 4}
+
+
+def test_nothing_is_sampled_where_there_are_no_numbers(policy: Policy) -> None:
+    model = models.load(policy)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.fill_(torch.nan)
+    with pytest.raises(ValueError, match="the policy no longer gives numbers"):
+        sample(model, [[5, 6, 7]], 4, 1.0, set())
+
+
+def test_a_prompt_of_full_length_leaves_positions_for_what_is_sampled(policy: Policy) -> None:
+    prompts = Prompts({"refund": "refund"}, " ", ())
+    limit = models.budget(policy, prompts.completions()).limit
+    room = longest_completion(policy, prompts)
+    drawn = sample(models.load(policy), [[5] * limit, [5]], room, temperature=1.0, stops=set())
+    assert list(map(len, drawn)) == [room, room]
 
 
 @pytest.mark.filterwarnings("error:.*cannot read token trees")
