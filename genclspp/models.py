@@ -139,9 +139,7 @@ def longest_answer(policy: Policy, completions: Sequence[str]) -> int:
     return max(map(len, tokenizer(policy)(list(completions), add_special_tokens=False)["input_ids"]))
 
 
-def budget(
-    policy: Policy, completions: Sequence[str], thought_tokens: int = 0, answer_tokens: int = 0
-) -> Budget:
+def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0, answer_tokens: int = 0) -> Budget:
     """What the positions leave for a prompt, beside a thought and whatever may be written behind it.
 
     answer_tokens: how many those may be at least; the longest of `completions` always has its room, with the end
@@ -222,6 +220,17 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     model.generation_config = GenerationConfig(**special)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).train(train)
+
+
+def disable_dropout(model: Any) -> None:
+    """Switch off all dropout of a model: in its modules, and where attention keeps a rate as a mere number."""
+    import torch
+
+    for module in model.modules():
+        for name, value in list(vars(module).items()):
+            is_rate = "drop" in name or (name == "p" and isinstance(module, torch.nn.Dropout))
+            if is_rate and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 def straighten_head(model: Any) -> None:

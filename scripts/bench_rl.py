@@ -28,7 +28,6 @@ from hydra import initialize_config_dir
 from rich.console import Console
 from transformers import TrainerCallback
 from trl import GRPOTrainer
-from trl.trainer.utils import disable_dropout_in_model
 
 from genclspp import compose, data, models, pipeline, scoring
 from genclspp.health import HeldOut
@@ -126,7 +125,7 @@ def learn(cell: Cell, out: Path, *, trees: bool) -> Way:
     gc.collect()
     gc.freeze()  # accelerate collects garbage first of all, and would go through all that was imported
     start = time.perf_counter()
-    disable_dropout_in_model(model)
+    models.disable_dropout(model)
     course = rl.Course(policy, side, cell.rewards, settings, cell.seed, out)
     rows, _ = rl.draws(model, course)
     trainer = rl.LEARNERS[settings.learner](model, course, rows)

@@ -73,6 +73,14 @@ def test_overrides_change_the_configuration_and_the_key(folder, tiny, store):
     assert ours.key != local(folder, store).key == local(folder, store, overrides={}).key
 
 
+def test_dropout_of_attention_is_switched_off_too(folder, store):
+    policy = local(folder, store, overrides={"attention_dropout": 0.5})
+    model = models.load(policy, train=True)
+    assert not torch.equal(model(IDS).logits, model(IDS).logits)
+    models.disable_dropout(model)
+    assert torch.equal(model(IDS).logits, model(IDS).logits)
+
+
 def test_an_unknown_override_is_refused_with_the_nearest_name(folder, store):
     with pytest.raises(
         ValueError, match=r"overrides\.attention_dropuot is no .* did you mean 'attention_dropout'"
