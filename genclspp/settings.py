@@ -87,15 +87,15 @@ class SftSettings:
     """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, as they are.
 
     packing: "tree" computes each prefix of a batch once, "none" pads sequences; the gradients are the same
-    extra_examples, extra_epochs: how many examples to see beyond `args.num_train_epochs`, and how often, as a
-             control of what RL sees
+    extra_examples, extra_epochs: how many examples to see beyond `args.num_train_epochs` (null takes all), and
+             how often, as a control of what RL sees
     """
 
     enabled: bool = True
     packing: Literal["tree", "none"] = "tree"
     args: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] | None = None
-    extra_examples: int = field(default=0, metadata=LATER)
+    extra_examples: int | None = field(default=0, metadata=LATER)
     extra_epochs: float = field(default=1.0, metadata=LATER)
 
 
@@ -111,7 +111,9 @@ class RlSettings:
               policy answers rightly with a probability below `solved`; "rest" among those that SFT did not see
     warmup:   for focus "rest": share of the training examples that SFT sees
     held_out: validation examples to check the policy on; 0 checks nothing, and the last policy goes on
-    checks:   how often, beside the start; the policy of the best check goes on
+    checks:   how often at most, beside the start; the policy of the best check goes on
+    best:     by what a check is the best: the "accuracy" of the most likely answer, or the "reward", where that
+              pays for more than right answers; the other decides between equal ones
     stop_invalid, stop_kl: collapse; RL stops where the probability of invalid text has risen by more, or the
               divergence from the start, in nats, is larger
 
@@ -130,6 +132,7 @@ class RlSettings:
     warmup: float = 0.5
     held_out: int = 200
     checks: int = 5
+    best: Literal["accuracy", "reward"] = field(default="accuracy", metadata=LATER)
     stop_invalid: float = 0.5
     stop_kl: float = 30.0
     beta: float = 0.0
