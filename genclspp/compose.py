@@ -1,6 +1,7 @@
 """The edge: from Hydra's configuration to a checked `Cell`."""
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genclspp import typed
 from genclspp.nearest import hint
+from genclspp.rewards import COLUMNS
 from genclspp.settings import (
     Cell,
     DatasetSettings,
@@ -116,9 +118,17 @@ def _check_bounds(sections: Mapping[str, Any]) -> None:
         if not 0 < share < 1:
             raise ValueError(f"rl.{name}={share}; expected a share between 0 and 1")
     extra = sections["sft"].extra_examples
-    if extra and not sections["sft"].enabled:
+    steps = sections["rl"].args.get("max_steps")
+    if extra == 0:
+        return
+    if isinstance(steps, int) and steps > 0:
+        raise ValueError(
+            f"rl.args.max_steps={steps} beside sft.extra_examples={extra} (rl=matched), which counts examples; "
+            "expected rl.examples and rl.args.num_train_epochs to say how long to train"
+        )
+    if not sections["sft"].enabled:
         raise ValueError(f"sft.extra_examples={extra} beside sft=none; expected an SFT that goes on")
-    if extra and sections["rl"].learner != "none":
+    if sections["rl"].learner != "none":
         learner = sections["rl"].learner
         raise ValueError(
             f"sft.extra_examples={extra} beside rl.learner={learner}; expected no RL, whose control it is "
@@ -185,10 +195,23 @@ def _part(values: Any, key: str) -> Any:
 def _reward(name: str, values: Any) -> Reward:
     if not isinstance(values, Mapping) or "_target_" not in values:
         raise ValueError(f"reward.{name}={values!r}; expected a mapping with a _target_")
-    _resolve(values["_target_"], f"reward.{name}")
     args = {key: value for key, value in values.items() if key not in ("_target_", "weight")}
+    function = _resolve(values["_target_"], f"reward.{name}")
+    if not callable(function):
+        raise ValueError(f"reward.{name}._target_={values['_target_']!r} is no function")
+    known = [argument for argument in _arguments(function) if argument not in COLUMNS]
+    for key in args:
+        if key not in known:
+            raise ValueError(f"unknown key reward.{name}.{key}; {hint(key, ['weight', *known])}")
     weight = typed.check(values.get("weight", 1.0), float, f"reward.{name}.weight")
     return Reward(name, values["_target_"], weight, args)
+
+
+def _arguments(function: Any) -> list[str]:
+    """What a function takes by name; a reward takes whatever columns there are besides (`**_`)."""
+    catch_all = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    given = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in given if parameter.kind not in catch_all]
 
 
 def _resolve(target: str, key: str) -> Any:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from trl import SFTTrainer
+from trl import SFTConfig, SFTTrainer
 
 from genclspp.reading import call_cost, next_token_logits, supports, walk
 from genclspp.trees import Tree, children, common, grow, path
@@ -49,10 +49,7 @@ class TreeSFTTrainer(SFTTrainer):
     def __init__(self, model, args, *, packing: str = "tree", **rest) -> None:
         if packing not in ("tree", "none"):
             raise ValueError(f"packing is {packing!r}; expected 'tree' or 'none'")
-        if args.loss_type != "nll" or args.label_smoothing_factor or args.packing or args.padding_free:
-            raise ValueError(
-                "loss_type, label_smoothing_factor, packing and padding_free must keep their defaults"
-            )
+        check_arguments(args)
         # Left alone, SFTTrainer learns the prompts of tokenised data sets too
         args.completion_only_loss = True
         super().__init__(model, args, **rest)
@@ -114,6 +111,18 @@ class TreeSFTTrainer(SFTTrainer):
     def _sum(self, value: Tensor) -> float:
         """Over all processes."""
         return torch.as_tensor(self.accelerator.gather_for_metrics(value)).sum().item()
+
+
+def check_arguments(args: SFTConfig) -> None:
+    """Raise ValueError for a loss or a batch that is no business of token trees."""
+    wanted = {"loss_type": "nll", "label_smoothing_factor": 0, "packing": False, "padding_free": False}
+    for name, value in wanted.items():
+        found = getattr(args, name)
+        if found != value:
+            raise ValueError(
+                f"sft.args.{name}={found!r}; expected {value!r}: examples are read as token trees, and the loss "
+                "is the mean over their answers' tokens"
+            )
 
 
 MOST = 8192  # nodes in one tree; the mask has their square

@@ -43,7 +43,7 @@ def check(cell: Cell) -> None:
         if splits != ("train",) or _learns(cell):
             facts.check(task, splits, strategies, policy, cell.sft, store)
     if not record_path(cell).exists():  # a cell that has run once passed these, and importing TRL takes seconds
-        _check_training(cell, outputs)
+        _check_training(cell, task, outputs)
 
 
 def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
@@ -124,9 +124,14 @@ def _tell(learned: Artifact, runner: Runner) -> None:
 def warm_up(side: Prompts, share: float, seed: int) -> tuple[Prompts, Prompts]:
     """The prompts of SFT and those of RL: a seeded split, stratified by answer."""
     order = stratified_order([item.answer for item in side.items], seed)
-    cut = min(max(round(share * len(order)), 1), len(order) - 1)
+    cut = _taught(len(order), share)
     first, second = (tuple(side.items[k] for k in sorted(part)) for part in (order[:cut], order[cut:]))
     return replace(side, items=first), replace(side, items=second)
+
+
+def _taught(count: int, share: float) -> int:
+    """How many of `count` prompts SFT sees: a share of them, never none and never all."""
+    return min(max(round(share * count), 1), count - 1)
 
 
 NOTHING = Prompts({}, "", ())
@@ -239,7 +244,7 @@ def _check_reasoning(cell: Cell, task: Task) -> None:
         )
 
 
-def _check_training(cell: Cell, outputs: Path) -> None:
+def _check_training(cell: Cell, task: Task, outputs: Path) -> None:
     if cell.rl.focus == "rest" and not (cell.sft.enabled and cell.rl.learner != "none"):
         raise ValueError("rl.focus='rest' splits the training examples between SFT and RL; it needs both of them")
     _check_rewards(cell)
@@ -250,13 +255,17 @@ def _check_training(cell: Cell, outputs: Path) -> None:
     if cell.rl.learner != "none" or cell.rl.args:
         from genclspp.stages import rl
 
-        rl.check(cell.rl, cell.rewards, outputs)
+        there = len(task.splits["train"])
+        rest = there - _taught(there, cell.rl.warmup) if cell.rl.focus == "rest" else there
+        rl.check(cell.rl, rest if cell.rl.examples is None else min(cell.rl.examples, rest), outputs)
 
 
 def _check_rewards(cell: Cell) -> None:
     """Refuse a reward of ours that could never pay."""
     if cell.rl.learner == "none":
         return
+    if not cell.rewards:
+        raise ValueError(f"there is no reward for rl={cell.rl.learner} to raise; choose one (reward=correct)")
     can_abstain = any("uncertain" in strategy.requires() for strategy in cell.train)
     for reward in cell.rewards:
         if reward.target == "genclspp.rewards.thought_format" and not cell.reasoning.enabled:

@@ -1,9 +1,9 @@
 """Rewards for reinforcement learning: plain functions of lists.
 
-Each takes what was written, and one column entry per completion: `answer` (the surface it should be), `surfaces`
-(all that may be answered) and `uncertain` (the surface of an abstention, or None). With reasoning=think, what was
-written begins with "<think>", and the answer is read behind "</think>". A reward of one's own is any function of
-this form; a YAML in conf/reward names it by `_target_` and gives it a `weight`.
+Each takes what was written, and one column entry per completion: `prompts`, `answer` (the surface it should be),
+`surfaces` (all that may be answered) and `uncertain` (the surface of an abstention, or None). With
+reasoning=think, what was written begins with "<think>", and the answer is read behind "</think>". A reward of
+one's own is any function of this form; a YAML in conf/reward names it by `_target_` and gives it a `weight`.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from typing import Any
 
 from genclspp import thoughts
 from genclspp.surfaces import parse
+
+COLUMNS = ("completions", "prompts", "answer", "surfaces", "uncertain")  # all other arguments come from the YAML
 
 
 def correct(completions: list[str], answer: list[str], surfaces: list[list[str]], **_: Any) -> list[float]:

@@ -15,7 +15,6 @@ from datasets import Dataset
 from peft import PeftModel, get_peft_model
 from transformers import TrainingArguments
 from trl import GRPOConfig, RLOOConfig
-from trl.trainer.utils import disable_dropout_in_model
 
 from genclspp import models, scoring, thoughts
 from genclspp.expected import ExpectedTrainer
@@ -32,8 +31,11 @@ from genclspp.task import UNCERTAIN
 from genclspp.watch import Watch
 
 
-def check(settings: RlSettings, rewards: Sequence[Reward], out: Path) -> None:
-    """Raise ValueError where the library refuses the settings, or the learner has no use for them."""
+def check(settings: RlSettings, count: int, out: Path) -> None:
+    """Raise ValueError where the library refuses the settings, or the learner has no use for them.
+
+    count: how many prompts there will be to learn from
+    """
     if settings.learner == "none":  # beside learners in a sweep, whose settings reach this cell too
         training.check_names(list(ARGUMENTS.values()), settings.args, "rl.args")
         return
@@ -44,7 +46,32 @@ def check(settings: RlSettings, rewards: Sequence[Reward], out: Path) -> None:
                 f"rl.{name}={value} is a setting of rl=expected, which rl={settings.learner} would ignore; "
                 "its own are in rl.args"
             )
-    training.arguments(ARGUMENTS[settings.learner], settings.args, "rl.args", 0, out)
+    args: Any = training.arguments(ARGUMENTS[settings.learner], settings.args, "rl.args", 0, out)
+    if settings.learner == "expected":
+        if args.label_smoothing_factor:
+            raise ValueError("rl.args.label_smoothing_factor has no meaning for rl=expected; leave it out")
+        return
+    _check_generation(args, count)
+
+
+def _check_generation(args: Any, count: int) -> None:
+    """Refuse what TRL's sampling ahead makes impossible.
+
+    Of fewer prompts than it samples at once it would learn nothing, and completions that serve for several steps
+    are in no checkpoint.
+    """
+    at_once = args.generation_batch_size // args.num_generations
+    if count < at_once:
+        raise ValueError(
+            f"{count} prompts to learn from; expected {at_once} or more, as completions of so many are sampled at "
+            "once, or a smaller rl.args.per_device_train_batch_size"
+        )
+    cycle = args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps
+    if cycle > 1 and args.save_strategy == "steps" and args.save_steps % cycle:
+        raise ValueError(
+            f"rl.args.save_steps={args.save_steps:g}; expected a multiple of {cycle}, as completions serve for "
+            f"{cycle} steps and learning that was interrupted can only go on between them"
+        )
 
 
 def fit(
@@ -65,8 +92,9 @@ def fit(
     model = models.load(policy, train=True)
     if lora is not None and not isinstance(model, PeftModel):
         model = get_peft_model(model, adapter(lora))
-    if settings.learner == "expected":  # the others leave it to `disable_dropout` in their arguments
-        disable_dropout_in_model(model)
+    # TRL's `disable_dropout` leaves dropout in attention as it is.
+    if settings.learner == "expected" or settings.args.get("disable_dropout"):
+        models.disable_dropout(model)
     course = Course(policy, prompts, rewards, settings, seed, out)
     data, focus = draws(model, course)
     trainer = LEARNERS[settings.learner](model, course, data)
@@ -79,6 +107,7 @@ def fit(
     if health:
         health.adopt(models.POLICY)
     else:
+        training.check_numbers(trainer)
         models.save(trainer.model, policy, out)
     write_json(out / "summary.json", summary(trainer.state) | (health.summary() if health else {}))
     training.forget_checkpoints(out)
@@ -144,14 +173,15 @@ def sampled(trainer: type, model: Any, course: Course, data: Dataset) -> Any:
     """TRL's GRPO or RLOO: groups of sampled completions."""
     settings, out = course.settings, course.out
     given = {"max_completion_length": longest_completion(course.policy, course.prompts), **settings.args}
-    given["reward_weights"] = [reward.weight for reward in course.rewards]
+    args: Any = training.arguments(ARGUMENTS[settings.learner], given, "rl.args", course.seed, out)
+    args.reward_weights = [reward.weight for reward in course.rewards]
     if not isinstance(model, PeftModel):
         # TRL loads the reference model from the policy's own folder, so the start must lie in one.
         model.save_pretrained(out / "start")
         model.name_or_path = model.config._name_or_path = str(out / "start")
     made = trainer(
         model=model,
-        args=training.arguments(ARGUMENTS[settings.learner], given, "rl.args", course.seed, out),
+        args=args,
         reward_funcs=[function(reward) for reward in course.rewards],
         train_dataset=data,
         processing_class=models.tokenizer(course.policy),

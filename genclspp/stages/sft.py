@@ -8,7 +8,7 @@ from trl import SFTConfig
 
 from genclspp import models
 from genclspp.models import Policy
-from genclspp.packing import TreeSFTTrainer
+from genclspp.packing import TreeSFTTrainer, check_arguments
 from genclspp.prompts import Prompts
 from genclspp.settings import SftSettings
 from genclspp.stages import training
@@ -18,8 +18,8 @@ from genclspp.watch import Watch
 
 def check(settings: SftSettings, out: Path) -> None:
     """Raise ValueError where TRL or PEFT refuse the settings."""
-    training.arguments(SFTConfig, settings.args, "sft.args", 0, out)
-    if settings.extra_examples and (settings.args.get("max_steps") or 0) > 0:
+    check_arguments(training.arguments(SFTConfig, settings.args, "sft.args", 0, out))
+    if settings.extra_examples != 0 and (settings.args.get("max_steps") or 0) > 0:
         raise ValueError(
             f"sft.extra_examples={settings.extra_examples} beside sft.args.max_steps, which alone decides how "
             "long to train; expected num_train_epochs"
@@ -31,9 +31,9 @@ def check(settings: SftSettings, out: Path) -> None:
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
     """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`."""
     args = training.arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
-    # RL sees no more than there are
-    extra = min(settings.extra_examples, len(prompts.items)) / len(prompts.items)
-    args.num_train_epochs += settings.extra_epochs * extra
+    there = len(prompts.items)  # RL sees no more than that
+    extra = there if settings.extra_examples is None else min(settings.extra_examples, there)
+    args.num_train_epochs += settings.extra_epochs * extra / there
     rows = [tokenise(policy, prompts.joint, item.text, item.written) for item in prompts.items]
     trainer = TreeSFTTrainer(
         models.load(policy, train=True),
@@ -45,6 +45,7 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
         callbacks=[training.Listener(watch)],
     )
     summary = training.train(trainer, out)
+    training.check_numbers(trainer)
     models.save(trainer.model, policy, out)
     tokens = sum(len(row["input_ids"]) for row in rows) * trainer.state.epoch  # max_steps may stop in between
     write_json(out / "summary.json", {**summary, "tokens": round(tokens)})

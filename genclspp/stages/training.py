@@ -1,6 +1,7 @@
 """What both training stages share: arguments, curves, checkpoints to go on from."""
 
 import json
+import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -15,6 +16,17 @@ from genclspp.watch import Watch
 CHECKPOINTS = "checkpoints"
 CURVES = "training.jsonl"
 Arguments = TypeVar("Arguments")
+# Arguments of the libraries that are settled here -> by what.
+SETTLED = {
+    "seed": "seed",
+    "output_dir": "outputs",
+    "report_to": "tracking",
+    "resume_from_checkpoint": "the same command, which goes on from where it was",
+    "eval_strategy": "rl.held_out and rl.checks (SFT checks nothing on the way)",
+    "remove_unused_columns": "the trainer, which needs them",
+    "completion_only_loss": "the trainer, which learns answers alone",
+    "reward_weights": "reward.NAME.weight",
+}
 
 
 def arguments(kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed: int, out: Path) -> Arguments:
@@ -41,9 +53,11 @@ def arguments(kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed
 
 
 def check_names(kinds: Sequence[type], given: Iterable[str], prefix: str) -> None:
-    """Raise ValueError for a name that none of these arguments has."""
+    """Raise ValueError for a name that none of these arguments has, or that is settled elsewhere."""
     known = list(dict.fromkeys(field.name for kind in kinds for field in fields(kind)))
     for name in given:
+        if name in SETTLED:
+            raise ValueError(f"{prefix}.{name} cannot be set: it is settled by {SETTLED[name]}")
         if name not in known:
             owners = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"unknown key {prefix}.{name}: {owners} has no such argument; {hint(name, known)}")
@@ -90,6 +104,16 @@ def train(trainer: Any, out: Path) -> dict[str, float]:
         for row in trainer.state.log_history:
             file.write(json.dumps(_numbers(row)) + "\n")
     return _numbers(result.metrics)
+
+
+def check_numbers(trainer: Any) -> None:
+    """Raise ValueError where training has ended with a gradient that is no number, and so with such a policy."""
+    norms = [row["grad_norm"] for row in trainer.state.log_history if "grad_norm" in row]
+    if norms and not math.isfinite(norms[-1]) and not trainer.args.fp16:  # whose scaler skips such steps
+        raise ValueError(
+            "the policy no longer gives numbers: the gradient of its last step is none; expected a lower "
+            f"learning_rate than {trainer.args.learning_rate:g}"
+        )
 
 
 def forget_checkpoints(out: Path) -> None:

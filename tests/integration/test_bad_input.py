@@ -124,6 +124,47 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         ("reward.abstained", "the strategy uncertainty"),
     ),
     "groups of one": (lambda w: (*TINY_RL, "rl.args.num_generations=1"), ("rl.args", "at least 2")),
+    "fewer prompts than a step of GRPO wants": (
+        lambda w: (*TINY_RL, "rl.examples=1"),
+        ("1 prompts", "2 or more", "rl.args.per_device_train_batch_size"),
+    ),
+    "a rest of fewer prompts than that": (
+        lambda w: (*TINY_RL, "sft=full", "rl.focus=rest", "rl.warmup=0.99"),
+        ("1 prompts", "2 or more"),
+    ),
+    "checkpoints between two generations": (
+        lambda w: (*TINY_RL, "rl.args.num_iterations=2", "rl.args.save_strategy=steps", "rl.args.save_steps=3"),
+        ("rl.args.save_steps=3", "a multiple of 2"),
+    ),
+    "a control that counts steps": (
+        lambda w: ("sft=full", "rl=matched", "+rl.args.max_steps=3"),
+        ("rl.args.max_steps=3", "rl=matched", "rl.examples"),
+    ),
+    "an argument that is settled elsewhere": (
+        lambda w: ("sft=full", "sft.args.output_dir=/nowhere"),
+        ("sft.args.output_dir", "settled by outputs"),
+    ),
+    "weights of rewards in the wrong place": (
+        lambda w: (*TINY_RL, "rl.args.reward_weights=[2]"),
+        ("rl.args.reward_weights", "reward.NAME.weight"),
+    ),
+    "another loss for SFT": (
+        lambda w: ("sft=full", "sft.args.label_smoothing_factor=0.1"),
+        ("sft.args.label_smoothing_factor=0.1", "expected 0"),
+    ),
+    "smoothed labels where there are none": (
+        lambda w: ("rl=expected", "rl.args.label_smoothing_factor=0.1"),
+        ("rl.args.label_smoothing_factor", "rl=expected"),
+    ),
+    "typo in an argument of a reward": (
+        lambda w: (*TINY_RL, "+reward.correct.wieght=2"),
+        ("reward.correct.wieght", "did you mean 'weight'?"),
+    ),
+    "a reward that is no function": (
+        lambda w: (*TINY_RL, "reward.correct._target_=genclspp.rewards.COLUMNS"),
+        ("reward.correct._target_", "is no function"),
+    ),
+    "no reward at all": (lambda w: (*TINY_RL, "~reward"), ("no reward for rl=grpo", "reward=correct")),
     "an unknown argument of PEFT": (
         lambda w: ("sft=lora", "+sft.lora.rank=3"),
         ("sft.lora", "rank"),

@@ -116,7 +116,7 @@ def test_a_matrix_trains_once_per_training_strategy(warm: Warm, tmp_path: Path):
 
 def test_the_matched_control_is_a_choice_that_sees_more_examples(warm: Warm, tmp_path: Path):
     words = [word for word in (*TINY, *TINY_RL) if not word.startswith(("rl=", "rl.ex", "sft.args.max"))]
-    more = ("rl=none,matched,grpo", "rl.examples=24", "sft.args.num_train_epochs=1", "name=control")
+    more = ("rl=none,matched,grpo", "rl.examples=null", "sft.args.num_train_epochs=1", "name=control")
     warm.run("-m", *words, *more, outputs=tmp_path).require()
     found = {record["rl"]: record for record in records(tmp_path, "control")}
     assert found.keys() == {"none", "matched", "grpo"}

@@ -1,6 +1,7 @@
 """Reinforcement learning is watched on held-out prompts: the best policy goes on, a collapse is stopped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from genclspp import models, scoring
+from genclspp.health import Health
 from genclspp.models import POLICY, Policy
 from genclspp.prompts import Prompt, Prompts
 from genclspp.settings import ModelSettings, Reward, RlSettings
@@ -25,6 +27,7 @@ SIDE = Prompts(
     "",
     tuple(Prompt(f"train-{k}", f"{TEXTS[k % 3]}{'!' * (k // 3)}", ANSWERS[k % 3]) for k in range(12)),
 )
+NOTHING = Prompts({}, "", ())
 CORRECT = Reward("correct", "genclspp.rewards.correct", 1.0)
 PARSED = Reward("parsed", "genclspp.rewards.parsed", -1.0)  # rewards invalid text
 ARGS = {
@@ -64,7 +67,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     args = {**ARGS, "num_train_epochs": 3}
     warm = RlSettings(learner="expected", args=args, normalise=True)
     out = tmp_path_factory.mktemp("warm")
-    rl.fit(start, SIDE, Prompts({}, "", ()), [CORRECT], warm, None, 0, Silent(), out)
+    rl.fit(start, SIDE, NOTHING, [CORRECT], warm, None, 0, Silent(), out)
     return start.after(Artifact("rl", "0" * 16, out))
 
 
@@ -131,11 +134,52 @@ def test_a_collapse_is_stopped_and_said(policy: Policy, tmp_path: Path) -> None:
     assert accuracy(policy, tmp_path) == pytest.approx(told["rl/accuracy"])
 
 
-def test_a_policy_that_is_no_longer_a_number_is_a_collapse(policy: Policy, tmp_path: Path) -> None:
-    settings = RlSettings(learner="expected", args={**ARGS, "learning_rate": 1e25, "max_grad_norm": 1e9})
-    with pytest.warns(UserWarning, match="RL collapsed .*no longer gives numbers"):
-        told = fit(policy, settings, tmp_path)
-    assert (told["rl/best_step"], told["rl/collapse"]) == (0, "the policy no longer gives numbers")
+@pytest.mark.parametrize("name", ["expected", "grpo", "rloo"])
+@pytest.mark.filterwarnings("ignore:RL collapsed")
+def test_a_policy_that_is_no_longer_a_number_is_a_collapse(
+    policy: Policy, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and again where the run was killed behind the checkpoint of that step."""
+    args = {**SETTINGS[name].args, "learning_rate": 1e25, "max_grad_norm": 1e9}
+    settings = replace(SETTINGS[name], args=args, checks=1)
+    whole = fit(policy, settings, tmp_path / "whole")
+    assert (whole["rl/best_step"], whole["rl/collapse"]) == (0, "the policy no longer gives numbers")
+    assert whole["rl/steps"] < 9  # the check is to come at the end
+    with monkeypatch.context() as patch:
+        patch.setattr(Health, "adopt", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fit(policy, settings, tmp_path / "halted")
+    assert fit(policy, settings, tmp_path / "halted") == whole
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["expected", "grpo"])
+def test_without_checks_a_policy_that_is_no_longer_a_number_stops(
+    policy: Policy, name: str, tmp_path: Path
+) -> None:
+    args = {**SETTINGS[name].args, "learning_rate": 1e25, "max_grad_norm": 1e9}
+    with pytest.raises(ValueError, match=r"the policy no longer gives numbers: .* than 1e\+25"):
+        rl.fit(policy, SIDE, NOTHING, [CORRECT], replace(SETTINGS[name], args=args), None, 0, Silent(), tmp_path)
+
+
+def test_a_start_without_numbers_is_refused(policy: Policy, tmp_path: Path) -> None:
+    model = models.load(policy)
+    torch.nn.init.constant_(model.get_output_embeddings().weight, torch.nan)
+    models.save(model, policy, tmp_path / "broken")
+    broken = policy.after(Artifact("rl", "1" * 16, tmp_path / "broken"))
+    with pytest.raises(ValueError, match="the policy that RL starts from gives no numbers"):
+        fit(broken, SETTINGS["expected"], tmp_path / "out")
+
+
+def test_the_best_check_may_be_that_of_the_highest_reward(policy: Policy, tmp_path: Path) -> None:
+    """A reward that pays for other than right answers: the policy grows worse at these, and goes on."""
+    settings = replace(SETTINGS["expected"], best="reward", stop_invalid=1.0)
+    told = fit(policy, settings, tmp_path, PARSED)
+    checks = [row for row in curve(tmp_path) if "held_out/accuracy" in row]
+    assert told["rl/reward"] == max(row["held_out/reward"] for row in checks) > told["rl/reward_start"]
 
 
 def test_what_an_earlier_try_left_of_later_steps_is_forgotten(policy: Policy, tmp_path: Path) -> None:

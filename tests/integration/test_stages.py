@@ -135,12 +135,12 @@ def test_fine_tuning_leaves_a_policy_and_its_curves(tiny, side, settings, tmp_pa
 
 def test_extra_examples_are_seen_beyond_the_epochs(tiny, side, tmp_path):
     args = {name: value for name, value in SFT_ARGS.items() if name != "max_steps"} | {"num_train_epochs": 1}
-    for extra, epochs in ((0, 1), (4, 1), (4, 3)):
+    for extra, epochs, more in ((0, 1, 0), (4, 1, 4), (4, 3, 12), (None, 2, 16)):
         settings = SftSettings(args=args, extra_examples=extra, extra_epochs=epochs)
         out = tmp_path / f"{extra}-{epochs}"
         sft.fit(tiny, side, settings, 0, Silent(), out)
         losses = [row["loss"] for row in curves(out) if "loss" in row]
-        assert 2 * len(losses) == len(side.items) + extra * epochs  # steps of two
+        assert 2 * len(losses) == len(side.items) + more  # steps of two
 
 
 def test_the_seed_decides_the_weights(tiny, side, tmp_path):
