@@ -188,6 +188,13 @@ def test_settings_that_the_library_refuses_are_named(settings, message, tmp_path
         sft.check(settings, tmp_path)
 
 
+def test_training_that_ends_without_numbers_leaves_no_policy(tiny, side, tmp_path):
+    args = {**SFT_ARGS, "learning_rate": 1e25, "max_grad_norm": 1e9}
+    with pytest.raises(ValueError, match=r"no longer gives numbers: .* lower learning_rate than 1e\+25"):
+        sft.fit(tiny, side, SftSettings(args=args), 0, Silent(), tmp_path)
+    assert not (tmp_path / models.POLICY).exists()
+
+
 # The border between prompt and answer
 
 
