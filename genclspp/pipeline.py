@@ -200,8 +200,10 @@ def _room(policy: Policy, draft: prompts.Draft, cell: Cell) -> prompts.Budget:
     """What the answers and the thought of a draft, or the longer completions that `cell` asks for, leave."""
     joint = prompts.joint(draft, models.frame(policy))
     completions = [joint + surface for surface in prompts.answers(draft).values()]
-    sampled = cell.rl.args.get("max_completion_length") or 0
-    wanted = max(cell.predict.max_new_tokens or 0, sampled - draft.thought_tokens)
+    wanted = cell.predict.max_new_tokens or 0
+    sampled = cell.rl.args.get("max_completion_length")
+    if isinstance(sampled, int):  # anything else is refused with the other arguments
+        wanted = max(wanted, sampled - draft.thought_tokens)
     return models.budget(policy, completions, draft.thought_tokens, wanted)
 
 

@@ -132,6 +132,14 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         lambda w: (*TINY_RL, "sft=full", "rl.focus=rest", "rl.warmup=0.99"),
         ("1 prompts", "2 or more"),
     ),
+    "text for a length of GRPO's": (
+        lambda w: (*TINY_RL, "rl.args.max_completion_length=many"),
+        ("rl.args.max_completion_length='many'", "int"),
+    ),
+    "completions longer than the model": (
+        lambda w: (*TINY_RL, "rl.args.max_completion_length=5000"),
+        ("too many", "to leave room for a text"),
+    ),
     "checkpoints between two generations": (
         lambda w: (*TINY_RL, "rl.args.num_iterations=2", "rl.args.save_strategy=steps", "rl.args.save_steps=3"),
         ("rl.args.save_steps=3", "a multiple of 2"),
