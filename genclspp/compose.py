@@ -118,9 +118,9 @@ def _check_bounds(sections: Mapping[str, Any]) -> None:
         if not 0 < share < 1:
             raise ValueError(f"rl.{name}={share}; expected a share between 0 and 1")
     extra = sections["sft"].extra_examples
-    steps = sections["rl"].args.get("max_steps")
     if extra == 0:
         return
+    steps = sections["rl"].args.get("max_steps")
     if isinstance(steps, int) and steps > 0:
         raise ValueError(
             f"rl.args.max_steps={steps} beside sft.extra_examples={extra} (rl=matched), which counts examples; "

@@ -139,6 +139,11 @@ def longest_answer(policy: Policy, completions: Sequence[str]) -> int:
     return max(map(len, tokenizer(policy)(list(completions), add_special_tokens=False)["input_ids"]))
 
 
+def longest_completion(policy: Policy, completions: Sequence[str]) -> int:
+    """Tokens that may be written where one of `completions` is wanted: with the end token and `BEYOND` others."""
+    return longest_answer(policy, completions) + 1 + BEYOND
+
+
 def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0, answer_tokens: int = 0) -> Budget:
     """What the positions leave for a prompt, beside a thought and whatever may be written behind it.
 
@@ -148,7 +153,7 @@ def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0, 
     tokens = tokenizer(policy)
     # The last token that is written is never read. Its position is one to spare, as the border may tokenise
     # differently when text and answer are joined.
-    written = thought_tokens + max(longest_answer(policy, completions) + 1 + BEYOND, answer_tokens)
+    written = thought_tokens + max(longest_completion(policy, completions), answer_tokens)
     limit = max(max_length(policy) - written, 0)
     return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit)
 

@@ -321,5 +321,5 @@ def function(reward: Reward) -> Any:
 
 
 def longest_completion(policy: Policy, prompts: Prompts) -> int:
-    """Tokens that may be written: a thought, the longest answer, the end token, and what shows that it is none."""
-    return prompts.thought_tokens + models.longest_answer(policy, prompts.completions()) + 1 + models.BEYOND
+    """Tokens that may be written: a thought, and what comes behind it."""
+    return prompts.thought_tokens + models.longest_completion(policy, prompts.completions())
