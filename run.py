@@ -1,6 +1,6 @@
 """python run.py -m strategy=icl,numeric decode=ppl — see README.md, or --help."""
 
-from genclspp.main import main
+from genclspp.cli.main import main
 
 if __name__ == "__main__":
     main()

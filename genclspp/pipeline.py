@@ -5,19 +5,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genclspp import data, facts, metrics, models, prompts, thoughts
-from genclspp.decode import Reading
-from genclspp.models import Policy
-from genclspp.prompts import Prompts, Strategy
-from genclspp.record import record_path, summarise, summary
-from genclspp.runner import Runner
-from genclspp.sampling import stratified_order, subsample
+from genclspp.data.load import load
+from genclspp.data.sampling import stratified_order, subsample
+from genclspp.inference import metrics
+from genclspp.inference.decode import Reading
+from genclspp.models import folders, tokenizers
+from genclspp.models.policy import Policy
+from genclspp.prompts import render as text
+from genclspp.prompts import thoughts
+from genclspp.prompts.draft import Budget, Draft, Prompts, Strategy
+from genclspp.prompts.surfaces import check_surfaces
+from genclspp.report.record import record_path, summarise, summary
+from genclspp.runs.runner import Runner
+from genclspp.runs.terminal import Terminal
+from genclspp.runs.tracking import Tracker
+from genclspp.selection import facts
 from genclspp.settings import Cell
 from genclspp.store import Artifact, Store, write_json
-from genclspp.strategies.think import Think
+from genclspp.strategies.reasoning import Think
 from genclspp.task import Task
-from genclspp.terminal import Terminal
-from genclspp.tracking import Tracker
 
 
 def check(cell: Cell) -> None:
@@ -25,8 +31,8 @@ def check(cell: Cell) -> None:
     outputs = Path(cell.outputs)
     outputs.mkdir(parents=True, exist_ok=True)
     store = Store(outputs / "artifacts")
-    task = data.load(cell.dataset)
-    policy = models.resolve(cell.model, store)
+    task = load(cell.dataset)
+    policy = folders.resolve(cell.model, store)
     if cell.reasoning.enabled:
         _check_reasoning(cell, task)
     asking = with_thoughts(cell, task, policy)
@@ -35,11 +41,11 @@ def check(cell: Cell) -> None:
             strategy.check(task)
         side = _without_facts(task)
         first = side.splits["train"][0]
-        draft = prompts.sketch(first, side, strategies)
-        surfaces, frame = prompts.check_surfaces(prompts.answers(draft)), models.frame(policy)
+        draft = text.sketch(first, side, strategies)
+        surfaces, frame = check_surfaces(text.answers(draft)), tokenizers.frame(policy)
         before = thoughts.SAMPLE if draft.thought_tokens else ""  # the tags have to read back as well
-        models.check_answers(policy, surfaces, before + prompts.joint(draft, frame))
-        prompts.check_room(draft, side, frame, _room(policy, draft, cell))
+        tokenizers.check_answers(policy, surfaces, before + text.joint(draft, frame))
+        text.check_room(draft, side, frame, _room(policy, draft, cell))
         if splits != ("train",) or _learns(cell):
             facts.check(task, splits, strategies, policy, cell.sft, store)
     if not record_path(cell).exists():  # a cell that has run once passed these, and importing TRL takes seconds
@@ -52,8 +58,8 @@ def run(cell: Cell, terminal: Terminal) -> dict[str, Any]:
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
     runner = Runner(Store(outputs / "artifacts"), terminal, tracker, cell)
     terminal.heading(cell)
-    task = data.load(cell.dataset)
-    base = models.resolve(cell.model, runner.store)
+    task = load(cell.dataset)
+    base = folders.resolve(cell.model, runner.store)
     asking = with_thoughts(cell, task, base)
     policy = learn(asking, task, base, runner)
     predictions, labels = infer(asking, task, base, policy, runner)
@@ -75,7 +81,7 @@ def with_thoughts(cell: Cell, task: Task, base: Policy) -> Cell:
     if not cell.reasoning.enabled:
         return cell
     rationales = [example.rationale for example in task.splits["train"]]
-    think = Think(models.thought_tokens(base, rationales, cell.reasoning.max_thought_tokens))
+    think = Think(tokenizers.thought_tokens(base, rationales, cell.reasoning.max_thought_tokens))
     return replace(cell, train=(*cell.train, think), infer=(*cell.infer, think))
 
 
@@ -91,7 +97,7 @@ def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
         # How long a thought may become is no matter of SFT.
         taught = replace(side, thought_tokens=0)
         inputs = {"policy": policy, "prompts": taught, "settings": cell.sft, "seed": cell.seed}
-        policy = policy.after(runner.stage("sft", "sft.fit", inputs, watch=True))
+        policy = policy.after(runner.stage("sft", "training.sft.fit", inputs, watch=True))
     if cell.rl.learner != "none":
         held_out = subsample(task.splits["validation"], cell.rl.held_out, cell.dataset.seed)
         held_out_task = replace(task, splits={**task.splits, "validation": held_out})
@@ -104,7 +110,7 @@ def learn(cell: Cell, task: Task, base: Policy, runner: Runner) -> Policy:
             "lora": cell.sft.lora,
             "seed": cell.seed,
         }
-        learned = runner.stage("rl", "rl.fit", inputs, watch=True)
+        learned = runner.stage("rl", "training.rl.fit", inputs, watch=True)
         _tell(learned, runner)
         policy = policy.after(learned)
     return policy
@@ -163,8 +169,8 @@ def infer(
     }
     if asked_thoughts:
         inputs["thoughts"] = asked_thoughts
-    done = runner.stage("predict", "predict.predict", inputs)
-    from genclspp.stages.predict import read
+    done = runner.stage("predict", "inference.predict.predict", inputs)
+    from genclspp.inference.predict import read
 
     return read(done.path), list(task.labels)
 
@@ -186,8 +192,8 @@ def render(
     examples = [example for split in splits for example in task.splits[split]]
     if blank:
         examples = [replace(example, text="") for example in examples]
-    room = _room(base, prompts.sketch(examples[0], task, strategies), runner.cell)
-    built = prompts.build(examples, task, strategies, models.frame(base), room)
+    room = _room(base, text.sketch(examples[0], task, strategies), runner.cell)
+    built = text.build(examples, task, strategies, tokenizers.frame(base), room)
     cut = sum(item.truncated for item in built.items)
     if cut:
         runner.terminal.say(
@@ -196,15 +202,15 @@ def render(
     return built
 
 
-def _room(policy: Policy, draft: prompts.Draft, cell: Cell) -> prompts.Budget:
+def _room(policy: Policy, draft: Draft, cell: Cell) -> Budget:
     """What the answers and the thought of a draft, or the longer completions that `cell` asks for, leave."""
-    joint = prompts.joint(draft, models.frame(policy))
-    completions = [joint + surface for surface in prompts.answers(draft).values()]
+    joint = text.joint(draft, tokenizers.frame(policy))
+    completions = [joint + surface for surface in text.answers(draft).values()]
     wanted = cell.predict.max_new_tokens or 0
     sampled = cell.rl.args.get("max_completion_length")
     if isinstance(sampled, int):  # anything else is refused with the other arguments
         wanted = max(wanted, sampled - draft.thought_tokens)
-    return models.budget(policy, completions, draft.thought_tokens, wanted)
+    return tokenizers.budget(policy, completions, draft.thought_tokens, wanted)
 
 
 def _read(
@@ -251,11 +257,11 @@ def _check_training(cell: Cell, task: Task, outputs: Path) -> None:
         raise ValueError("rl.focus='rest' splits the training examples between SFT and RL; it needs both of them")
     _check_rewards(cell)
     if cell.sft.enabled:
-        from genclspp.stages import sft
+        from genclspp.training import sft
 
         sft.check(cell.sft, outputs)
     if cell.rl.learner != "none" or cell.rl.args:
-        from genclspp.stages import rl
+        from genclspp.training import rl
 
         there = len(task.splits["train"])
         rest = there - _taught(there, cell.rl.warmup) if cell.rl.focus == "rest" else there
@@ -270,9 +276,9 @@ def _check_rewards(cell: Cell) -> None:
         raise ValueError(f"there is no reward for rl={cell.rl.learner} to raise; choose one (reward=correct)")
     can_abstain = any("uncertain" in strategy.requires() for strategy in cell.train)
     for reward in cell.rewards:
-        if reward.target == "genclspp.rewards.thought_format" and not cell.reasoning.enabled:
+        if reward.target == "genclspp.training.rewards.thought_format" and not cell.reasoning.enabled:
             raise ValueError(f"reward.{reward.name} pays for thoughts; it needs reasoning=think")
-        if reward.target == "genclspp.rewards.abstained" and not can_abstain:
+        if reward.target == "genclspp.training.rewards.abstained" and not can_abstain:
             raise ValueError(
                 f'reward.{reward.name} pays for the answer "uncertain", which the training prompts do not offer; '
                 "it needs the strategy uncertainty"

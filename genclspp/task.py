@@ -1,5 +1,6 @@
 """What is classified: examples, and a data set made ready as a task."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -48,3 +49,14 @@ class Task:
     list_labels: bool = True
     neighbours: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     uncertain: frozenset[str] = frozenset()
+
+
+def normalise(text: str) -> str:
+    """NFKC, lower case, letters and digits only; a text without any keeps its other characters.
+
+    >>> normalise("Where's my  PARCEL?!") == normalise("where s my parcel")
+    True
+    """
+    folded = unicodedata.normalize("NFKC", text).lower()
+    # ":-)" and ":-(" hold no letters, and are not the same text.
+    return "".join(filter(str.isalnum, folded)) or "".join(folded.split())

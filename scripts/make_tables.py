@@ -16,7 +16,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from genclspp import errors
+from genclspp.cli import errors
 from genclspp.report import grid, layout, paired, records, sheets
 
 

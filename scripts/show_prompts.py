@@ -14,20 +14,22 @@ from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from genclspp import compose, errors
-from genclspp.prompts import Prompts
+from genclspp.cli import compose, errors
+from genclspp.data.load import load
+from genclspp.prompts.draft import Prompts
 
 SHOW = int(next((word.split("=")[1] for word in sys.argv if word.startswith("show=")), "2"))
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
 def show(config: DictConfig) -> None:
-    from genclspp import data, models, pipeline
-    from genclspp.runner import Runner
+    from genclspp import pipeline
+    from genclspp.models import folders
+    from genclspp.runs.runner import Runner
+    from genclspp.runs.terminal import Terminal, quiet
+    from genclspp.runs.tracking import Tracker
     from genclspp.settings import TrackingSettings
     from genclspp.store import Store
-    from genclspp.terminal import Terminal, quiet
-    from genclspp.tracking import Tracker
 
     try:
         cell = compose.cell(config)
@@ -36,7 +38,7 @@ def show(config: DictConfig) -> None:
         pipeline.check(cell)
         tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
         runner = Runner(Store(outputs / "artifacts"), Terminal(), tracker, cell)
-        task, base = data.load(cell.dataset), models.resolve(cell.model, runner.store)
+        task, base = load(cell.dataset), folders.resolve(cell.model, runner.store)
         cell = pipeline.with_thoughts(cell, task, base)
         for side, splits, strategies in (("train", ("train",), cell.train), ("infer", ("test",), cell.infer)):
             write(side, pipeline.render(task, splits, strategies, base, runner), base)
@@ -45,10 +47,10 @@ def show(config: DictConfig) -> None:
 
 
 def write(side: str, prompts: Prompts, base: object) -> None:
-    from genclspp import models
+    from genclspp.models import tokenizers
 
     console = Console(highlight=False)
-    lengths = [len(models.tokenizer(base).encode(item.text)) for item in prompts.items]  # type: ignore[arg-type]
+    lengths = [len(tokenizers.tokenizer(base).encode(item.text)) for item in prompts.items]  # type: ignore[arg-type]
     for item in prompts.items[:SHOW]:
         console.rule(f"{side}: {item.id}")
         console.print(Text(item.text), end="")

@@ -23,8 +23,8 @@ from hydra.errors import HydraException
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from genclspp import compose, errors, typed  # noqa: E402
-from genclspp.data import load  # noqa: E402
+from genclspp.cli import compose, errors, typed  # noqa: E402
+from genclspp.data.load import load  # noqa: E402
 from genclspp.settings import DatasetSettings  # noqa: E402
 from genclspp.task import Task  # noqa: E402
 

@@ -32,7 +32,7 @@ TINY_RL = ("rl=grpo", "rl.examples=2", "rl.args.num_generations=2", "rl.args.per
 FORKING = """
 import gc, json, os, runpy, sys
 import datasets, peft, sklearn, torch, transformers, trl
-import genclspp.main, genclspp.pipeline
+import genclspp.cli.main, genclspp.pipeline
 
 gc.freeze()  # else the garbage collector of every fork walks, and so copies, all that is imported
 for line in sys.stdin:

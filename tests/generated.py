@@ -7,8 +7,8 @@ from unicodedata import normalize
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from genclspp import facts
-from genclspp.prompts import Strategy
+from genclspp.prompts.draft import Strategy
+from genclspp.selection import facts
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from genclspp.nearest import hint
 from genclspp.report.records import STRATEGY, Record, are_sides_equal
 from genclspp.report.records import words as words_of
+from genclspp.suggest import hint
 
 
 def check_words(place: str, words: Sequence[str], records: Sequence[Record]) -> None:

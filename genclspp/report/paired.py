@@ -9,10 +9,10 @@ from statistics import fmean
 
 import numpy as np
 
-from genclspp.metrics import Prediction
+from genclspp.inference import predict
+from genclspp.inference.metrics import Prediction
 from genclspp.report.records import Record
 from genclspp.report.series import Series, spread, values
-from genclspp.stages import predict
 from genclspp.task import UNCERTAIN
 
 RESAMPLES = 10_000

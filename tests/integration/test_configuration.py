@@ -9,7 +9,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from genclspp import compose, sweep
+from genclspp.cli import compose, sweep
 from genclspp.settings import Cell
 
 CONF = Path(compose.CONF)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from genclspp import retrieve
+from genclspp.selection import demonstrations
 from genclspp.task import Example
 
 
@@ -21,7 +21,7 @@ def minilm() -> str:
 
 def test_embeddings_are_those_of_sentence_transformers(minilm):
     reference = pytest.importorskip("sentence_transformers").SentenceTransformer(minilm, device="cpu")
-    from genclspp.embed import Embedder
+    from genclspp.selection.embed import Embedder
 
     texts = ["Where is my parcel?", "a", "很好", "many words " * 300]
     ours = Embedder.load(minilm)(texts, batch_size=2)
@@ -32,16 +32,16 @@ def test_embedded_neighbours_understand_paraphrases(minilm):
     texts = ["my package has not come", "the weather is fine", "I forgot my password", "a cat sleeps"]
     train = [Example(f"train-{n}", text, "a") for n, text in enumerate(texts)]
     query = Example("q", "Where does the parcel stay?", "a")
-    assert retrieve.neighbours(train, [query], 1, minilm, "en")["q"][0].id == "train-0"
+    assert demonstrations.neighbours(train, [query], 1, minilm, "en")["q"][0].id == "train-0"
 
 
 def test_missing_embedder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"embedder '.*nowhere' cannot be loaded: expected tfidf"):
-        retrieve._embedded(["a"], ["b"], str(tmp_path / "nowhere"))
+        demonstrations._embedded(["a"], ["b"], str(tmp_path / "nowhere"))
 
 
 def test_unknown_pooling_is_refused(minilm, tmp_path):
     shutil.copytree(minilm, tmp_path / "model")
     (tmp_path / "model" / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
     with pytest.raises(ValueError, match="pools with pooling_mode_max_tokens"):
-        retrieve._embedded(["a"], ["b"], str(tmp_path / "model"))
+        demonstrations._embedded(["a"], ["b"], str(tmp_path / "model"))

@@ -8,18 +8,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp import models, scoring
-from genclspp.decode import best
-from genclspp.expected import Stratified, answer_logprobs, objective, outcomes, terms
-from genclspp.groups import sample
-from genclspp.models import Policy
-from genclspp.prompts import Prompt, Prompts
+from genclspp.inference.decode import best
+from genclspp.models import folders, tokenizers, weights
+from genclspp.models.policy import Policy
+from genclspp.progress import Silent
+from genclspp.prompts.draft import Prompt, Prompts
+from genclspp.prompts.surfaces import parse
 from genclspp.settings import ModelSettings, Reward, RlSettings
-from genclspp.stages import rl
 from genclspp.store import Artifact, Store
-from genclspp.surfaces import parse
 from genclspp.task import UNCERTAIN
-from genclspp.watch import Silent
+from genclspp.training import rl
+from genclspp.training.expected_trainer import Stratified, answer_logprobs, objective, outcomes, terms
+from genclspp.training.grpo_trainer import sample
+from genclspp.trees import scoring
 from tests.tiny import TINY as SMALL
 
 TINY = {**SMALL, "vocab_size": 300, "initializer_range": 0.3}  # a policy with opinions
@@ -31,12 +32,12 @@ REWARDS = torch.tensor([[1.0, 0.0, 0.0, -0.5], [0.0, 1.0, 0.2, 0.0]])
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    return models.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
 
 
 def taught(policy: Policy) -> torch.nn.Module:
     """A policy that writes an answer often enough for samples to meet it."""
-    model, tokens = models.load(policy), models.tokenizer(policy)
+    model, tokens = weights.load(policy), tokenizers.tokenizer(policy)
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(40):
         loss = -answer_logprobs(model, tokens, PROMPTS, ANSWERS).mean()
@@ -53,17 +54,17 @@ def gradient(model: torch.nn.Module, value: torch.Tensor) -> torch.Tensor:
 
 
 def test_probabilities_are_those_of_scoring(policy: Policy) -> None:
-    model, tokens = models.load(policy), models.tokenizer(policy)
+    model, tokens = weights.load(policy), tokenizers.tokenizer(policy)
     ours = answer_logprobs(model, tokens, PROMPTS, ANSWERS)
     assert torch.allclose(ours, scoring.label_logprobs(model, tokens, PROMPTS, ANSWERS), atol=1e-4)
 
 
 def test_probabilities_are_the_same_in_one_call_and_without_trees(policy: Policy, monkeypatch) -> None:
-    model, tokens = models.load(policy), models.tokenizer(policy)
+    model, tokens = weights.load(policy), tokenizers.tokenizer(policy)
     ours = answer_logprobs(model, tokens, PROMPTS, ANSWERS)
     one = gradient(model, ours.sum())
     at_once = answer_logprobs(model, tokens, PROMPTS, ANSWERS, at_once=True)
-    monkeypatch.setattr("genclspp.expected.supports", lambda model: False)
+    monkeypatch.setattr("genclspp.training.expected_trainer.supports", lambda model: False)
     plain = answer_logprobs(model, tokens, PROMPTS, ANSWERS)
     for other in (at_once, plain):
         assert torch.allclose(ours, other, atol=1e-4)
@@ -73,13 +74,13 @@ def test_probabilities_are_the_same_in_one_call_and_without_trees(policy: Policy
 def test_checkpointed_gradients_learn_too(policy: Policy, tmp_path: Path) -> None:
     args = {"max_steps": 2, "per_device_train_batch_size": 8, "logging_steps": 1, "gradient_checkpointing": True}
     settings = RlSettings(learner="expected", args=args)
-    rewards = [Reward("correct", "genclspp.rewards.correct")]
+    rewards = [Reward("correct", "genclspp.training.rewards.correct")]
     rl.fit(policy, side(), side(), rewards, settings, None, 0, Silent(), tmp_path)
     assert (tmp_path / "summary.json").exists()
 
 
 def test_gradient_equals_finite_differences(policy: Policy) -> None:
-    model, tokens = taught(policy).double(), models.tokenizer(policy)
+    model, tokens = taught(policy).double(), tokenizers.tokenizer(policy)
     start = answer_logprobs(model, tokens, PROMPTS, ANSWERS).detach() + torch.tensor([0.0, -0.3, 0.2])
 
     def value() -> torch.Tensor:
@@ -110,7 +111,7 @@ def test_gradient_equals_finite_differences(policy: Policy) -> None:
 
 def test_gradient_is_what_reinforce_estimates(policy: Policy) -> None:
     """20,000 samples, written token by token and read back like any completion."""
-    model, tokens = taught(policy), models.tokenizer(policy)
+    model, tokens = taught(policy), tokenizers.tokenizer(policy)
     logprobs = answer_logprobs(model, tokens, PROMPTS[:1], ANSWERS)
     assert 0.3 < float(logprobs.exp().sum()) < 1  # some answers are invalid, some are not
     rewards = REWARDS[:1]
@@ -177,9 +178,9 @@ def side(uncertain: str | None = None) -> Prompts:
 
 def test_each_answer_and_anything_else_have_the_reward_of_their_text() -> None:
     rewards = [
-        Reward("correct", "genclspp.rewards.correct", 1.0),
-        Reward("parsed", "genclspp.rewards.parsed", 0.1),
-        Reward("abstained", "genclspp.rewards.abstained", 0.3),
+        Reward("correct", "genclspp.training.rewards.correct", 1.0),
+        Reward("parsed", "genclspp.training.rewards.parsed", 0.1),
+        Reward("abstained", "genclspp.training.rewards.abstained", 0.3),
     ]
     rows = rl.table(side(uncertain="unsure"), rewards)
     # answers "a", "ab", "b c", "unsure", then anything else; right are "a" and "ab"
@@ -213,8 +214,10 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 
 def test_the_trainer_learns_from_stratified_batches(policy: Policy, tmp_path: Path) -> None:
     settings = RlSettings(learner="expected", args={"per_device_train_batch_size": 2})
-    course = rl.Course(policy, side(), [Reward("correct", "genclspp.rewards.correct", 1.0)], settings, 0, tmp_path)
-    model = models.load(policy, train=True)
+    course = rl.Course(
+        policy, side(), [Reward("correct", "genclspp.training.rewards.correct", 1.0)], settings, 0, tmp_path
+    )
+    model = weights.load(policy, train=True)
     trainer = rl.exact(model, course, rl.draws(model, course)[0])
     loader = trainer.get_train_dataloader()
     assert [sorted(map(best, batch["rewards"])) for batch in loader] == [[0, 1]] * 4
@@ -226,7 +229,7 @@ def test_the_trainer_learns_from_stratified_batches(policy: Policy, tmp_path: Pa
 def test_the_reward_rises_and_the_policy_can_be_loaded(policy: Policy, tmp_path: Path, lora: dict | None) -> None:
     args = {"max_steps": 12, "per_device_train_batch_size": 8, "learning_rate": 0.01, "logging_steps": 1}
     settings = RlSettings(learner="expected", args=args, beta=0.001, normalise=True)
-    rewards = [Reward("correct", "genclspp.rewards.correct", 1.0)]
+    rewards = [Reward("correct", "genclspp.training.rewards.correct", 1.0)]
     rl.fit(policy, side(), side(), rewards, settings, lora, 0, Silent(), tmp_path)
     curves = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
     rows = [row for row in curves if "reward" in row]
@@ -243,6 +246,6 @@ def test_the_reward_rises_and_the_policy_can_be_loaded(policy: Policy, tmp_path:
     assert rows[-1]["reward"] > rows[0]["reward"] + 0.1
     assert rows[-1]["kl"] > 0.05
     learned = policy.after(Artifact("rl", "0" * 16, tmp_path))
-    logprobs = scoring.label_logprobs(models.load(learned), models.tokenizer(policy), PROMPTS, ANSWERS)
+    logprobs = scoring.label_logprobs(weights.load(learned), tokenizers.tokenizer(policy), PROMPTS, ANSWERS)
     assert float((logprobs.exp() * REWARDS_OF_CORRECT).sum(1).mean()) == pytest.approx(rows[-1]["reward"], abs=0.3)
     assert json.loads((tmp_path / "summary.json").read_text())["tokens"] > 0

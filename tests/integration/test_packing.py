@@ -12,9 +12,9 @@ from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, BertConfig, GPTNeoConfig, PreTrainedTokenizerFast, Qwen2Config
 from trl import SFTConfig, SFTTrainer
 
-from genclspp import packing
-from genclspp.packing import IGNORED, TreeSFTTrainer, count_wishes, group
-from genclspp.trees import path
+from genclspp.training import sft_trainer
+from genclspp.training.sft_trainer import IGNORED, TreeSFTTrainer, count_wishes, group
+from genclspp.trees.tree import path
 
 VOCABULARY = 60
 ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -152,7 +152,7 @@ def test_gradient_is_that_of_the_model_s_own_loss(config, packed, tmp_path):
 def test_apart_or_together_the_gradient_is_the_same(tmp_path, monkeypatch):
     trainer = make(TreeSFTTrainer, QWEN, tmp_path)
     together = gradient(trainer, lambda batch: trainer.compute_loss(trainer.model, dict(batch)))
-    monkeypatch.setattr(packing, "MOST", 20)
+    monkeypatch.setattr(sft_trainer, "MOST", 20)
     apart = gradient(trainer, lambda batch: trainer.compute_loss(trainer.model, dict(batch)))
     assert (together - apart).norm() < 1e-5 * together.norm()
 

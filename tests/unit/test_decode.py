@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.decode import Constrained, Greedy, Perplexity, Reading
+from genclspp.inference.decode import Constrained, Greedy, Perplexity, Reading
 from genclspp.task import UNCERTAIN
 
 SURFACES = {"no": "no", "none": "no match", UNCERTAIN: "uncertain"}

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.expected import equal_groups
-from genclspp.focus import choose
+from genclspp.training.expected_trainer import equal_groups
+from genclspp.training.focus import choose
 
 CHANCES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 

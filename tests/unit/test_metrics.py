@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, f1_score, log_loss
 
-from genclspp.metrics import (
+from genclspp.inference.metrics import (
     INVALID,
     Prediction,
     calibration_error,

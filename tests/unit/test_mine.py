@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from genclspp import linear, sampling, tickets
-from genclspp.normalise import normalise
-from genclspp.stages.mine import ROWS, add_up, calibrate, confidences, mine, weigh
+from genclspp.data import sampling, tickets
+from genclspp.selection import linear
+from genclspp.selection.mine import ROWS, add_up, calibrate, confidences, mine, weigh
 from genclspp.store import Artifact
-from genclspp.task import Example
+from genclspp.task import Example, normalise
 from tests.generated import quick, texts
 
 

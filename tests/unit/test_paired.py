@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genclspp import metrics
-from genclspp.metrics import Prediction
+from genclspp.inference import metrics
+from genclspp.inference.metrics import Prediction
+from genclspp.inference.predict import ROWS
 from genclspp.report.paired import COUNTS, baseline_of, compare, interval, reader
 from genclspp.report.series import Series, doubled, gather, values
-from genclspp.stages.predict import ROWS
 from genclspp.task import UNCERTAIN
 
 Record = dict[str, Any]

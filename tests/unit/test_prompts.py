@@ -7,12 +7,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from genclspp.prompts import Budget, Frame, build, check_room, render, sketch
+from genclspp.prompts.draft import Budget, Frame
+from genclspp.prompts.render import build, check_room, render, sketch
+from genclspp.prompts.surfaces import check_surfaces, parse
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
 from genclspp.strategies.uncertainty import Uncertainty
-from genclspp.surfaces import check_surfaces, parse
 from genclspp.task import UNCERTAIN, Example, Task
 from tests.generated import any_names, awkward_names, form, quick, tasks, texts, with_demonstrations
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genclspp.rewards import abstained, correct, parsed
+from genclspp.training.rewards import abstained, correct, parsed
 
 SURFACES = ["no", "no match", "10", "1", "uncertain"]
 # written, wanted, correct, parsed, abstained

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.readers import Table
-from genclspp.rows import examples
+from genclspp.data.examples import examples
+from genclspp.data.readers import Table
 from genclspp.settings import DatasetSettings
 from genclspp.task import Example
 

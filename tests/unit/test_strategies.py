@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp import facts, retrieve
-from genclspp.normalise import normalise
-from genclspp.prompts import Budget, Frame, build, sketch
+from genclspp.prompts.draft import Budget, Frame
+from genclspp.prompts.render import build, sketch
+from genclspp.prompts.surfaces import parse
+from genclspp.selection import demonstrations, facts
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
 from genclspp.strategies.uncertainty import Uncertainty
-from genclspp.surfaces import parse
-from genclspp.task import UNCERTAIN, Example, Task
+from genclspp.task import UNCERTAIN, Example, Task, normalise
 from tests.generated import combinations, examples, quick, tasks, with_demonstrations
 
 ROOMY = Budget(len, 100_000)
@@ -54,7 +54,7 @@ def test_a_prompt_does_not_depend_on_its_own_label(task, shuffle, data):
 @given(tasks())
 def test_demonstrations_never_contain_the_query(task):
     task = with_demonstrations(task)
-    near = retrieve.neighbours(task.splits["train"], examples(task), 3, "tfidf", task.language)
+    near = demonstrations.neighbours(task.splits["train"], examples(task), 3, "tfidf", task.language)
     for known in (task, replace(task, neighbours=near)):
         for query in examples(task):
             shown = sketch(query, known, [Numeric(), Icl(3)]).demonstrations

@@ -6,17 +6,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from genclspp import thoughts
-from genclspp.prompts import Budget, Frame, Prompt, Prompts, build, shorten, sketch
-from genclspp.rewards import correct, parsed, thought_format
+from genclspp.prompts import thoughts
+from genclspp.prompts.draft import Budget, Frame, Prompt, Prompts
+from genclspp.prompts.render import build, shorten, sketch
+from genclspp.prompts.surfaces import parse
+from genclspp.prompts.thoughts import CLOSE, OPEN
 from genclspp.store import plain
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
-from genclspp.strategies.think import Think
+from genclspp.strategies.reasoning import Think
 from genclspp.strategies.uncertainty import Uncertainty
-from genclspp.surfaces import parse
 from genclspp.task import Example, Task
-from genclspp.thoughts import CLOSE, OPEN
+from genclspp.training.rewards import correct, parsed, thought_format
 from tests.generated import combinations, examples, quick, tasks, with_demonstrations
 
 ROOMY = Budget(len, 100_000)

@@ -3,9 +3,9 @@ from itertools import pairwise
 
 import pytest
 
-from genclspp import tickets
-from genclspp.normalise import normalise
-from genclspp.phrases import AMBIGUOUS, CLEAR, FILLERS, fill
+from genclspp.data import tickets
+from genclspp.data.phrases import AMBIGUOUS, CLEAR, FILLERS, fill
+from genclspp.task import normalise
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.trees import children, common, count_below, grow, path, visible
+from genclspp.trees.tree import children, common, count_below, grow, path, visible
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 3), max_size=7), min_size=1, max_size=12)
 

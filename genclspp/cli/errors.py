@@ -1,0 +1,110 @@
+"""From an error to one clear sentence: what was found, where, what was expected, the nearest known name."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+
+from genclspp.cli.compose import CONF
+from genclspp.suggest import hint
+
+
+def stop(error: Exception) -> SystemExit:
+    """The end of the program, with one sentence (or the traceback, where it was asked for)."""
+    return SystemExit(
+        "".join(traceback.format_exception(error)) if wants_traceback() else f"error: {explain(error)}"
+    )
+
+
+def wants_traceback() -> bool:
+    """Whether the person at the terminal asked for tracebacks (see `main.main`)."""
+    return os.environ.get("GENCLSPP_TRACEBACK") == "1"
+
+
+def explain(error: BaseException) -> str:
+    """One sentence for an error: what was found, where, what was expected, the nearest known name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines)
+    if isinstance(error, OverrideParseException):
+        wanted = "expected key=value, key=[a,b] for a list, 'key=\"a b\"' for what holds spaces or signs"
+        return f"cannot read {error.override!r}; {wanted}"
+    if "override must be a string or a list" in text:
+        return _null_choice()
+    several = re.match(r"Ambiguous value for argument '(.+?)=(.+?)' 1\.", text)
+    if several:
+        wanted = "-m before it sweeps over them"
+        if several[1].startswith(("strategy", "reward")):
+            wanted += f", {several[1]}=[{several[2]}] combines them"
+        return f"{several[1]}={several[2]} names several values; {wanted}"
+    choice = re.match(r"In '[^']*': Could not find '([^']+)'", text) or re.match(r"Could not find '([^']+)'", text)
+    if choice and "Available options" in text:
+        group, _, name = choice[1].rpartition("/")
+        known = [line for line in lines[lines.index(_line(lines, "Available options")) + 1 :] if " " not in line]
+        return f"unknown choice {group}={name}; {hint(name, known)}"
+    missing = re.search(r"Could not override '([^']+)'", text)
+    if missing:
+        return f"unknown key {missing[1]}; {_near_key(missing[1])}"
+    if isinstance(
+        error, PermissionError | FileNotFoundError | NotADirectoryError | FileExistsError | IsADirectoryError
+    ):
+        return f"{error.filename}: {error.strerror}" if error.filename else text
+    if isinstance(error, ValueError | OSError) or type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
+        return text or type(error).__name__
+    return f"{type(error).__name__}: {text} (an error in the program; HYDRA_FULL_ERROR=1 shows where)"
+
+
+def _null_choice() -> str:
+    """A sentence on the group that null was chosen for, which Hydra does not name."""
+    for word in sys.argv[1:]:
+        found = re.fullmatch(r"([\w/]+)(@\w+)?=(?:.*,)?null(?:,.*)?", word)
+        known = sorted(path.stem for path in (Path(CONF) / found[1]).glob("*.yaml")) if found else []
+        if known:
+            return f"{word}: null is not a choice; known: {', '.join(known)}"
+    return "null is not a choice of a group"
+
+
+def _near_key(key: str) -> str:
+    """The known keys beside `key`, in what the command line composes to without it."""
+    from hydra import compose as compose_again
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    typed = [word for word in sys.argv[1:] if "=" in word and word.lstrip("+~").partition("=")[0] != key]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            # Of a sweep's alternatives, the first stands for all.
+            config = compose_again("config", [_first_alternative(word) for word in typed])
+    except Exception:  # something else is wrong as well: then there is nothing to compare with
+        return "see --cfg job for the keys there are"
+    side, _, knob = key.partition(".")
+    if side in ("strategy", "train", "infer") and not OmegaConf.select(config, side):
+        group = "strategy" if side == "strategy" else f"strategy@{side}"
+        return f"it is there once {group}={knob.split('.')[0]} is chosen"
+    section, _, name = key.rpartition(".")
+    while section and not OmegaConf.is_dict(OmegaConf.select(config, section)):
+        section, _, name = section.rpartition(".")
+    if OmegaConf.select(config, key) is not None:
+        return "some cells of the sweep have it, others not"
+    beside = OmegaConf.select(config, section) if section else config
+    return hint(
+        f"{section}.{name}" if section else name, [f"{section}.{k}" if section else str(k) for k in beside]
+    )
+
+
+def _first_alternative(word: str) -> str:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    override = OverridesParser.create().parse_override(word)
+    if not override.is_discrete_sweep():
+        return word
+    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+
+
+def _line(lines: Sequence[str], beginning: str) -> str:
+    return next(line for line in lines if line.startswith(beginning))

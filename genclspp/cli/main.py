@@ -1,0 +1,65 @@
+"""The command line: one cell, or a sweep of them."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from genclspp.cli import compose, errors, help, sweep
+
+
+@hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
+def run(config: DictConfig) -> float:
+    """Carry out one cell; its accuracy is what a sweeper that optimises would look at."""
+    try:
+        return _run(config)
+    except Exception as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise  # the other cells go on
+        raise errors.stop(error) from None
+
+
+def _run(config: DictConfig) -> float:
+    from genclspp import pipeline
+    from genclspp.report.record import record_path
+    from genclspp.runs.terminal import Terminal, quiet
+
+    cell = compose.cell(config)
+    terminal = Terminal()
+    quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{record_path(cell).stem}.log", terminal.console)
+    if not sweep.is_checked():
+        pipeline.check(cell)
+    return pipeline.run(cell, terminal)["accuracy"]
+
+
+def main() -> None:
+    """Run the program; whatever stops it is said in one sentence, with an exit code other than 0."""
+    os.environ["GENCLSPP_TRACEBACK"] = os.environ.get("HYDRA_FULL_ERROR", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us whole, and we say them in one sentence
+    for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(bars, "1")  # our own bars tell how far a stage is
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if help.is_wanted(sys.argv[1:]):
+        print(help.text())
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.exit("error: started as one of several processes (WORLD_SIZE); expected one, which uses one device")
+    compose.register()
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        run()
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        raise errors.stop(error) from None
+
+
+def _stop(*_: Any) -> None:
+    raise KeyboardInterrupt

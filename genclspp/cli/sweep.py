@@ -1,0 +1,102 @@
+"""A sweep: all cells are checked before the first one starts; a table shows what came out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from genclspp.cli import compose, errors
+from genclspp.settings import Cell
+
+
+class Sweep(Callback):
+    """Checks all cells of a sweep before the first one starts; shows what came out at the end."""
+
+    def __init__(self) -> None:
+        self.cells: list[Cell] = []
+        self.ended = 0
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        from rich.console import Console
+
+        from genclspp import pipeline
+        from genclspp.runs.terminal import quiet
+
+        try:
+            quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Console())
+            cells = [compose.cell(one) for one in expand(config)]
+            for one in cells:
+                pipeline.check(one)
+        except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes
+            raise errors.stop(error) from error
+        self.cells = cells
+        if cells:
+            Console(highlight=False).print(f"sweep [bold]{cells[0].sweep}[/]: {len(cells)} cells, all checked")
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
+        from rich.console import Console
+        from rich.markup import escape
+
+        if not self.cells:
+            return
+        self.ended += 1
+        error = getattr(job_return, "_return_value", None)
+        if isinstance(error, Exception):
+            Console(stderr=True, highlight=False).print(
+                f"  [red]cell failed:[/] {escape(errors.explain(error))}", soft_wrap=True
+            )
+        if self.ended == len(self.cells):
+            show_records(self.cells)
+
+
+def show_records(cells: Sequence[Cell]) -> None:
+    """The table of what the cells left, and where it lies."""
+    from rich.console import Console
+
+    from genclspp.report import summary
+    from genclspp.report.record import record_path
+
+    console = Console(highlight=False)
+    wanted = [record_path(cell) for cell in cells]
+    paths = [path for path in dict.fromkeys(wanted) if path.exists()]
+    lost = sum(not path.exists() for path in wanted)
+    if paths:
+        summary.show([json.loads(path.read_text(encoding="utf-8")) for path in paths], console)
+        console.print(f"records: {paths[0].parent}", soft_wrap=True)
+    if lost:
+        console.print(f"[red]{lost} of {len(cells)} cells have no record[/]: they failed, see above")
+
+
+def is_checked() -> bool:
+    """Whether this job belongs to a sweep whose cells `Sweep` has checked."""
+    config = HydraConfig.get()
+    return config.mode is RunMode.MULTIRUN and _is_grid(config)
+
+
+def expand(config: DictConfig) -> list[DictConfig]:
+    """The composed configuration of every cell that Hydra's own sweeper would launch; none for another sweeper."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if not _is_grid(config.hydra):
+        return []
+    loader = GlobalHydra.instance().config_loader()
+    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(
+        [*params, *config.hydra.overrides.task]
+    )
+    return [
+        loader.load_sweep_config(config, list(one))
+        for batch in BasicSweeper.split_arguments(overrides, None)
+        for one in batch
+    ]
+
+
+def _is_grid(hydra: Any) -> bool:
+    return hydra.sweeper._target_.endswith("BasicSweeper")

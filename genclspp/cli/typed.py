@@ -1,0 +1,68 @@
+"""Settings records from plain data: what a field's type says is checked, once, where the data comes in."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from genclspp.suggest import hint
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
+    """A settings record from plain data; raises ValueError with the full key, the value and what was expected."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{prefix}={values!r}; expected a mapping of settings")
+    fields = dataclasses.fields(cast(Any, kind))
+    hints = {field.name: get_type_hints(kind)[field.name] for field in fields}
+    for name in values:
+        if name not in hints:
+            raise ValueError(f"unknown key {prefix}.{name}; {hint(name, hints)}")
+    missing = [field.name for field in fields if _is_required(field, values)]
+    if missing:
+        raise ValueError(f"{prefix}.{missing[0]} is missing")
+    return kind(**{name: check(value, hints[name], f"{prefix}.{name}") for name, value in values.items()})
+
+
+def defaults(kind: type) -> dict[str, Any]:
+    """The defaults of a settings record; a field without one is None until a choice fills it."""
+    made: dict[str, Any] = {}
+    for field in dataclasses.fields(cast(Any, kind)):
+        if field.default is not dataclasses.MISSING:
+            made[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            made[field.name] = field.default_factory()
+    return made
+
+
+def check(value: Any, kind: Any, key: str) -> Any:
+    """`value` as the type of a settings field, or ValueError. Whole numbers pass as floats, lists as tuples."""
+    origin, options = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in options:
+            return None
+        rest = [option for option in options if option is not type(None)]
+        return check(value, rest[0], key)
+    if origin is Literal:
+        if value not in options:
+            raise ValueError(f"{key}={value!r}; {hint(value, options)}")
+        return value
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(check(part, options[0], f"{key}[{place}]") for place, part in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping) and isinstance(value, Mapping):
+        return {str(name): check(part, options[1], f"{key}.{name}") for name, part in value.items()}
+    if kind is float and type(value) is int:
+        return float(value)
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list"}
+    wanted = words.get(kind) or words.get(cast(Any, origin)) or "a mapping"
+    raise ValueError(f"{key}={value!r}; expected {wanted}")
+
+
+def _is_required(field: dataclasses.Field, values: Mapping[str, Any]) -> bool:
+    bare = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    return bare and field.name not in values

@@ -1,0 +1,110 @@
+"""The labels of a task: their order, names and definitions."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from genclspp.data import readers
+from genclspp.data.readers import Table, kind
+from genclspp.settings import DatasetSettings
+from genclspp.suggest import hint
+from genclspp.task import Example
+
+
+def order(
+    name: str, train: Sequence[Example], beside: tuple[str, ...] | None, settings: DatasetSettings
+) -> tuple[str, ...]:
+    """The labels in order, checked against those that occur. `beside`: the order that the source gives."""
+    counts = Counter(example.label for example in train)
+    if len(counts) < 2:
+        raise ValueError(
+            f"{name} has one class only ({next(iter(counts))!r}, {counts.total()} training examples); "
+            "expected at least two"
+        )
+    labels = settings.labels if settings.labels is not None else beside
+    if labels is None:
+        return tuple(sorted(counts, key=_natural))
+    missing = sorted(set(counts) - set(labels))
+    if missing:
+        origin = "dataset.labels" if settings.labels is not None else "labels.json"
+        raise ValueError(f"{origin} lacks the label {missing[0]!r}, which occurs: {hint(missing[0], labels)}")
+    return tuple(labels)
+
+
+def _natural(label: str) -> tuple[bool, int, str]:
+    """Numbers by size, then names by alphabet."""
+    is_number = re.fullmatch(r"-?\d+", label) is not None
+    return (not is_number, int(label) if is_number else 0, label)
+
+
+def class_names(tables: Mapping[str, Table], settings: DatasetSettings) -> tuple[str, ...] | None:
+    """The names of the classes, where the label column of train holds class numbers."""
+    names = tables["train"].classes.get(settings.label)
+    if names is None:
+        return None
+    refuse_repeats(f"{tables['train'].source}, class names of {settings.label!r}", names)
+    return tuple(name.strip() for name in names)
+
+
+def names(labels: Sequence[str], settings: DatasetSettings) -> dict[str, str]:
+    """label -> the name that prompts show."""
+    _refuse_unknown("dataset.names", settings.names, labels)
+    readable: Callable[[str], str] = (lambda label: label.replace("_", " ").strip()) if settings.readable else str
+    shown = {label: settings.names.get(label, readable(label)) for label in labels}
+    for label, name in shown.items():
+        if not name.strip() or "\n" in name:
+            raise ValueError(f"label {label!r} has the name {name!r}; expected one line of text")
+    first: dict[str, str] = {}
+    for label, name in shown.items():
+        other = first.setdefault(name, label)
+        if other != label:
+            raise ValueError(
+                f"labels {other!r} and {label!r} have the same name {name!r}; expected different ones"
+            )
+    return shown
+
+
+def definitions(labels: Sequence[str], beside: Mapping[str, str], settings: DatasetSettings) -> dict[str, str]:
+    """label -> definition: those that the source gives, and over them those of the settings."""
+    _refuse_unknown("definitions.json", beside, labels)
+    _refuse_unknown("dataset.definitions", settings.definitions, labels)
+    merged = {**beside, **settings.definitions}
+    return {label: merged[label] for label in labels if label in merged}
+
+
+def _refuse_unknown(where: str, found: Iterable[str], labels: Sequence[str]) -> None:
+    for label in found:
+        if label not in labels:
+            raise ValueError(f"{where} names the unknown label {label!r}: {hint(label, labels)}")
+
+
+def refuse_repeats(where: str, labels: Sequence[str]) -> None:
+    """Refuse a list that names a label twice."""
+    for label, count in Counter(labels).items():
+        if count > 1:
+            raise ValueError(f"{where} names {label!r} {count} times; expected each label once")
+
+
+def read_order(folder: Path) -> tuple[str, ...] | None:
+    """labels.json of the folder, where it has one."""
+    path = folder / "labels.json"
+    if not path.is_file():
+        return None
+    value = readers.read_json(path)
+    if not isinstance(value, list) or not all(isinstance(label, str | int) for label in value):
+        raise ValueError(f"{path} holds {kind(value)}; expected a list of label names")
+    labels = tuple(str(label).strip() for label in value)
+    refuse_repeats(str(path), labels)
+    return labels
+
+
+def read_definitions(folder: Path) -> dict[str, str]:
+    """definitions.json of the folder, where it has one."""
+    path = folder / "definitions.json"
+    if not path.is_file():
+        return {}
+    value = readers.read_json(path)
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError(f"{path} holds {kind(value)}; expected an object: label -> definition")
+    return value

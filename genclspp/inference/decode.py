@@ -1,0 +1,113 @@
+"""How a label comes out of what the model says of a prompt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+from genclspp.prompts.surfaces import parse
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model says of one prompt. The sequences follow the order of the prompt's surfaces.
+
+    logprobs:    log-probability of each answer, end token included
+    lengths:     tokens of each answer, end token included
+    constrained: index of the answer that a greedy walk restricted to the answers ends in
+    completion:  what greedy decoding writes; None where it was not asked for
+    prior:       log-probability of each answer under the prompt without its text; None likewise
+    """
+
+    logprobs: Sequence[float]
+    lengths: Sequence[int]
+    constrained: int
+    completion: str | None = None
+    prior: Sequence[float] | None = None
+
+
+class Decoder(Protocol):
+    """Chooses a label, and scores all of them."""
+
+    @property
+    def completes(self) -> bool:
+        """Whether `Reading.completion` is needed."""
+        ...
+
+    @property
+    def blanks(self) -> bool:
+        """Whether `Reading.prior` is needed."""
+        ...
+
+    def scores(self, reading: Reading) -> list[float]:
+        """One score per answer, higher is better; their softmax is the distribution over labels."""
+        ...
+
+    def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
+        """The label; None where the completion is invalid."""
+        ...
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Write the answer, token by token; then read it back."""
+
+    completes: ClassVar[bool] = True
+    blanks: ClassVar[bool] = False
+
+    def scores(self, reading: Reading) -> list[float]:
+        return list(reading.logprobs)
+
+    def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
+        assert reading.completion is not None
+        return parse(reading.completion, surfaces)
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """Write the answer, token by token, among the tokens that still lead to an answer."""
+
+    completes: ClassVar[bool] = False
+    blanks: ClassVar[bool] = False
+
+    def scores(self, reading: Reading) -> list[float]:
+        return list(reading.logprobs)
+
+    def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
+        return list(surfaces)[reading.constrained]
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Pick the answer of lowest perplexity.
+
+    normalise: "mean" log-probability per token (perplexity), the "sum" (likelihood), or "pmi": the sum, less that
+               under the same prompt without its text (Holtzman et al. 2021, arXiv 2104.08315)
+    """
+
+    normalise: Literal["mean", "sum", "pmi"] = "mean"
+    completes: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.normalise not in ("mean", "sum", "pmi"):
+            raise ValueError(f"decode.normalise must be 'mean', 'sum' or 'pmi', found {self.normalise!r}")
+
+    @property
+    def blanks(self) -> bool:
+        return self.normalise == "pmi"
+
+    def scores(self, reading: Reading) -> list[float]:
+        if self.normalise == "mean":
+            return [total / length for total, length in zip(reading.logprobs, reading.lengths, strict=True)]
+        if self.normalise == "pmi":
+            assert reading.prior is not None
+            return [total - prior for total, prior in zip(reading.logprobs, reading.prior, strict=True)]
+        return list(reading.logprobs)
+
+    def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
+        scores = self.scores(reading)
+        return list(surfaces)[best(scores)]
+
+
+def best(scores: Sequence[float]) -> int:
+    """Place of the highest score; of equal ones, the first."""
+    return max(range(len(scores)), key=scores.__getitem__)

@@ -1,0 +1,55 @@
+"""Thinking: what the model writes between the tags, before any answer is read."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from genclspp import progress
+from genclspp.models import tokenizers, weights
+from genclspp.models.policy import Policy
+from genclspp.progress import Watch
+from genclspp.prompts import render, thoughts
+from genclspp.store import write_json
+from genclspp.trees import scoring
+
+ROWS = "thoughts.jsonl"
+
+
+def think(
+    policy: Policy, texts: Sequence[str], thought_tokens: int, batch_size: int, watch: Watch, out: Path
+) -> None:
+    """A greedy thought behind every text, which opens it; one row of `thoughts.jsonl` per text, in order.
+
+    A thought that is not closed within `thought_tokens` is cut there.
+    """
+    model, tokens = cache(partial(weights.load, policy)), tokenizers.tokenizer(policy)
+
+    def rows(chunk: list[str]) -> Iterator[dict[str, Any]]:
+        written = scoring.generate(model(), tokens, chunk, max_new_tokens=thought_tokens)
+        return (_row(policy, text, ids, thought_tokens) for text, ids in zip(chunk, written, strict=True))
+
+    progress.write(out / ROWS, texts, batch_size, rows, watch)
+    made = list(progress.read(out / ROWS))
+    unclosed = sum(not row["closed"] for row in made)
+    write_json(
+        out / "summary.json",
+        {
+            "prompts": len(made),
+            "tokens": sum(row["tokens"] for row in made),
+            "unclosed_share": unclosed / len(made) if made else 0.0,
+        },
+    )
+
+
+def _row(policy: Policy, text: str, ids: list[int], thought_tokens: int) -> dict[str, Any]:
+    """The thought as mere text: neither special tokens nor tags in it have any power over what follows."""
+    tokens = tokenizers.tokenizer(policy)
+
+    def count(part: str) -> int:
+        return len(tokens.encode(part, add_special_tokens=False))
+
+    thought, is_closed = thoughts.split(tokens.decode(ids, skip_special_tokens=True))
+    plain = thoughts.plain(tokenizers.frame(policy).plain(thought))
+    short = render.shorten(plain, thought_tokens, count)
+    return {"thought": short, "closed": is_closed, "tokens": count(text) + len(ids)}

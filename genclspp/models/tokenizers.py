@@ -1,0 +1,149 @@
+"""What a model reads and writes as tokens: its tokenizer, what stands around a prompt, how much room there is.
+
+Prompts carry every special token as text, so the tokenizers opened here add none of their own: what is trained on,
+generated from and scored are the same tokens, in every library.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from genclspp.models import folders
+from genclspp.models.policy import Policy
+from genclspp.prompts import thoughts
+from genclspp.prompts.draft import Budget, Frame
+from genclspp.prompts.surfaces import parse
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Tokens of a thought: beyond the longest known; where none is known.
+SPARE, UNKNOWN = 8, 128
+
+BEYOND = 4  # tokens that may be written beyond the longest answer: text that is no answer must not look like one
+SENTINEL = "\u2063content\u2063"
+# Some chat templates write the date of today, and prompts would be others every day.
+TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
+
+
+def tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
+    """The tokenizer of the base model: adds no special token, pads on the left."""
+    return _tokenizer(replace(policy, trained=None))
+
+
+@cache
+def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    settings = policy.settings
+    try:
+        tokens = AutoTokenizer.from_pretrained(policy.folder, trust_remote_code=settings.trust_remote_code)
+    except Exception as error:  # a broken file comes as a KeyError, a TypeError or a bare Exception
+        raise ValueError(f"the tokenizer in {policy.folder} cannot be opened: {folders.reason(error)}") from error
+    if not tokens.is_fast:
+        raise ValueError(f"the model in {policy.folder} has no fast tokenizer (tokenizer.json), which is needed")
+    tokens.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B")
+    for name in ("bos", "eos"):
+        token = getattr(settings, name)
+        if token and token not in tokens.get_vocab():
+            raise ValueError(f"model.{name}={token!r} is not in the vocabulary of the model in {policy.folder}")
+    if settings.bos:
+        tokens.bos_token = settings.bos
+    if settings.eos:
+        tokens.eos_token = settings.eos
+    if tokens.eos_token is None:
+        raise ValueError(f"the tokenizer in {policy.folder} has no end token; set model.eos")
+    tokens.pad_token = tokens.pad_token or tokens.eos_token
+    tokens.padding_side = "left"
+    tokens.model_max_length = int(1e9)  # lengths are our business: see `budget`
+    return tokens
+
+
+def frame(policy: Policy) -> Frame:
+    """What stands around every prompt: the chat template where there is one, else the start token."""
+    tokens = tokenizer(policy)
+    reserved = _special(tokens)
+    if not (policy.settings.chat and tokens.chat_template):
+        return Frame(before=str(tokens.bos_token or ""), reserved=reserved)
+    turn = [{"role": "user", "content": SENTINEL}]
+    template = f"{TODAY}{tokens.get_chat_template()}"
+    given = {"chat_template": template, "add_generation_prompt": True, **policy.settings.chat_args}
+    text = tokens.apply_chat_template(turn, tokenize=False, **given)
+    before, found, after = str(text).partition(SENTINEL)
+    if not found:
+        raise ValueError(
+            f"the chat template in {policy.folder} does not write the user's text; set model.chat=false"
+        )
+    return Frame(before, after, joint="", reserved=reserved)
+
+
+def _special(tokens: "PreTrainedTokenizerBase") -> tuple[str, ...]:
+    """All special tokens, longest first; those without a name (bos, eos, …) too, such as Llama's headers."""
+    added = {token.content for token in tokens.added_tokens_decoder.values() if token.special}
+    return tuple(sorted(added.union(map(str, tokens.all_special_tokens)), key=lambda token: (-len(token), token)))
+
+
+def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> None:
+    """Raise ValueError where the tokenizer cannot write a label so that it reads back: unknown characters."""
+    tokens = tokenizer(policy)
+    for label, surface in surfaces.items():
+        ids = tokens.encode(joint + surface, add_special_tokens=False)
+        written = tokens.decode(ids, skip_special_tokens=True).strip()
+        if parse(written, surfaces) != label:
+            raise ValueError(
+                f"the tokenizer in {policy.folder} cannot write the answer {surface!r}: it reads back as "
+                f"{written!r}; take other dataset.names, strategy=numeric or another model"
+            )
+
+
+def longest_answer(policy: Policy, completions: Sequence[str]) -> int:
+    """Tokens of the longest of `completions`, without an end token."""
+    return max(map(len, tokenizer(policy)(list(completions), add_special_tokens=False)["input_ids"]))
+
+
+def longest_completion(policy: Policy, completions: Sequence[str]) -> int:
+    """Tokens that may be written where one of `completions` is wanted: with the end token and `BEYOND` others."""
+    return longest_answer(policy, completions) + 1 + BEYOND
+
+
+def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0, answer_tokens: int = 0) -> Budget:
+    """What the positions leave for a prompt, beside a thought and whatever may be written behind it.
+
+    answer_tokens: how many those may be at least; the longest of `completions` always has its room, with the end
+                   token and `BEYOND` others
+    """
+    tokens = tokenizer(policy)
+    # The last token that is written is never read. Its position is one to spare, as the border may tokenise
+    # differently when text and answer are joined.
+    written = thought_tokens + max(longest_completion(policy, completions), answer_tokens)
+    limit = max(max_length(policy) - written, 0)
+    return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit)
+
+
+def thought_tokens(policy: Policy, rationales: Sequence[str], wanted: int | None) -> int:
+    """How many tokens a thought may take, closing tag included: `wanted`, or what the rationales suggest."""
+    tokens = tokenizer(policy)
+    known = [rationale for rationale in rationales if rationale.strip()]
+    closing, *taken = (
+        len(ids)
+        for ids in tokens([thoughts.closed(text) for text in ("", *known)], add_special_tokens=False)["input_ids"]
+    )
+    if wanted is None:
+        return min(max(taken) + SPARE if taken else UNKNOWN, max_length(policy) // 2)
+    if wanted <= closing:
+        why = f"the closing tag takes {closing} of them"
+        raise ValueError(f"reasoning.max_thought_tokens={wanted}; expected {closing + 1} or more: {why}")
+    return wanted
+
+
+def max_length(policy: Policy) -> int:
+    """Positions that may be used: the model's own, or fewer by `model.max_length`."""
+    config = folders.read_config(policy.folder)
+    config = config.get("text_config", config)
+    own = config.get("max_position_embeddings") or config.get("n_positions")
+    wanted = policy.settings.max_length
+    if own and wanted and wanted > own:
+        raise ValueError(f"model.max_length={wanted} exceeds the {own} positions of the model in {policy.folder}")
+    return wanted or own or 2048

@@ -1,0 +1,195 @@
+"""The one place where the text of a prompt is written: what it says never depends on its gold label."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from genclspp.prompts import thoughts
+from genclspp.prompts.draft import Budget, Draft, Frame, Prompt, Prompts, Strategy
+from genclspp.prompts.surfaces import check_surfaces
+from genclspp.task import UNCERTAIN, Example, Task
+
+WORDS = {
+    "en": {
+        "text": "Text",
+        "label": "Label",
+        "labels": "Labels",
+        "colon": ": ",
+        "comma": ", ",
+        "uncertain": 'If the text fits more than one label, answer "{}".',
+        "think": f"First think between {thoughts.OPEN} and {thoughts.CLOSE}, then write the label.",
+        "ambiguous": "The text fits more than one label.",
+    },
+    "zh": {
+        "text": "文本",
+        "label": "标签",
+        "labels": "标签",
+        "colon": "：",
+        "comma": "、",
+        "uncertain": "如果文本符合多个标签，请回答“{}”。",
+        "think": f"请先在 {thoughts.OPEN} 与 {thoughts.CLOSE} 之间思考，再写出标签。",
+        "ambiguous": "文本符合多个标签。",
+    },
+}
+
+
+def build(
+    examples: Iterable[Example], task: Task, strategies: Sequence[Strategy], frame: Frame, budget: Budget
+) -> Prompts:
+    """The prompts of `examples`; raises ValueError where the fixed parts alone exceed the budget."""
+    for strategy in strategies:
+        strategy.check(task)
+    draft = Draft(surfaces={})
+    surfaces: dict[str, str] = {}
+    items = []
+    for example in examples:
+        draft = sketch(example, task, strategies)
+        surfaces = surfaces or check_surfaces(answers(draft))
+        items.append(render(draft, example, task, frame, budget))
+    return Prompts(surfaces, joint(draft, frame), tuple(items), draft.thought_tokens)
+
+
+def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draft:
+    """The draft of one example's prompt, after every strategy."""
+    draft = Draft(surfaces=task.names)
+    for strategy in strategies:
+        draft = strategy(draft, example, task)
+    return draft
+
+
+def answers(draft: Draft) -> dict[str, str]:
+    """All that may be answered: label -> surface."""
+    return {**draft.surfaces, UNCERTAIN: draft.uncertain} if draft.uncertain else dict(draft.surfaces)
+
+
+def answer(draft: Draft, example: Example, task: Task) -> str:
+    """The surface that `example` should be answered with."""
+    if draft.uncertain and example.id in task.uncertain:
+        return draft.uncertain
+    return draft.surfaces[example.label]
+
+
+def thought(draft: Draft, example: Example, task: Task, frame: Frame) -> str:
+    """The thought that `example` should be answered with, as mere text; empty where none is wanted or known.
+
+    A rationale leads to the gold label: where the answer is "uncertain", another thought takes its place.
+    """
+    if not draft.thought_tokens:
+        return ""
+    if draft.uncertain and example.id in task.uncertain:
+        return WORDS[task.language]["ambiguous"]
+    return thoughts.plain(frame.plain(example.rationale))
+
+
+def joint(draft: Draft, frame: Frame) -> str:
+    """What stands before the answer: behind a thought it is a space, whatever the frame."""
+    return " " if draft.thought_tokens else frame.joint
+
+
+def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Budget) -> Prompt:
+    """The one place where text is written.
+
+    What is too long loses, in this order: demonstrations, worst first; then the end of the query. Never the
+    instruction, the labels or the answer. A gold thought is cut to the room for thoughts.
+    """
+
+    def write(demonstrations: int, query: str) -> str:
+        return _write(replace(draft, demonstrations=draft.demonstrations[:demonstrations]), query, task, frame)
+
+    query = frame.plain(example.text)
+    kept = len(draft.demonstrations)
+    while kept and not budget.fits(write(kept, query)):
+        kept -= 1
+    cut = query
+    if not kept and not budget.fits(write(0, query)):
+        check_room(replace(draft, demonstrations=()), task, frame, budget)
+        cut = _longest(query, lambda part: budget.fits(write(0, part)))
+    truncated = kept < len(draft.demonstrations) or cut != query
+    gold = shorten(thought(draft, example, task, frame), draft.thought_tokens, budget.count)
+    learned = thoughts.closed(gold) if gold else ""
+    return Prompt(example.id, write(kept, cut), answer(draft, example, task), truncated, learned)
+
+
+def _write(draft: Draft, query: str, task: Task, frame: Frame) -> str:
+    shots = [
+        _turn(frame.plain(shot.text), " " + _solved(draft, shot, task, frame), task)
+        for shot in reversed(draft.demonstrations)
+    ]
+    after = frame.after
+    if draft.thought_tokens:
+        # Some chat templates open a thought, or close an empty one, of their own.
+        after = f"{after.partition(thoughts.OPEN)[0]}{frame.joint}{thoughts.OPEN}"
+    return frame.before + "\n\n".join([_head(draft, task), *shots, _turn(query, "", task)]) + after
+
+
+def _solved(draft: Draft, shot: Example, task: Task, frame: Frame) -> str:
+    """What a demonstration shows as written."""
+    known = thought(draft, shot, task, frame)
+    solution = answer(draft, shot, task)
+    return f"{thoughts.OPEN} {thoughts.closed(known)} {solution}" if known else solution
+
+
+def _head(draft: Draft, task: Task) -> str:
+    words = WORDS[task.language]
+    lines = [task.instruction]
+    if draft.definitions:
+        lines.append(words["labels"] + words["colon"].rstrip())
+        lines += [
+            f"- {surface}{words['colon']}{draft.definitions[label]}" for label, surface in draft.surfaces.items()
+        ]
+    elif task.list_labels:
+        lines.append(words["labels"] + words["colon"] + words["comma"].join(draft.surfaces.values()))
+    if draft.uncertain:
+        lines.append(words["uncertain"].format(draft.uncertain))
+    if draft.thought_tokens:
+        lines.append(words["think"])
+    return "\n".join(lines)
+
+
+def _turn(text: str, written: str, task: Task) -> str:
+    words = WORDS[task.language]
+    colon = words["colon"].rstrip()
+    return f"{words['text']}{words['colon']}{text}\n{words['label']}{colon}{written}"
+
+
+def shorten(thought: str, tokens: int, count: Callable[[str], int]) -> str:
+    """The longest beginning of a thought that takes at most so many tokens, closing tag included."""
+    room = Budget(count, tokens)
+
+    def fits(part: str) -> bool:
+        return room.fits(" " + thoughts.closed(part))
+
+    return thought if not thought or fits(thought) else _longest(thought, fits)
+
+
+def _longest(text: str, fits: Callable[[str], bool]) -> str:
+    """The longest beginning of `text` that fits."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(text[:middle]) else (low, middle - 1)
+    return text[:low].rstrip()
+
+
+def check_room(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
+    """Raise ValueError where the fixed parts leave no room for a text."""
+
+    def length(draft: Draft, task: Task) -> int:
+        return budget.count(_write(draft, "", task, frame))
+
+    whole = length(draft, task)
+    if whole < budget.limit:
+        return
+    if draft.thought_tokens:
+        way = f"reasoning.max_thought_tokens, now {draft.thought_tokens}, can be less"
+    elif draft.definitions:
+        saved = whole - length(replace(draft, definitions={}), task)
+        way = f"without the strategy definition it would take {saved} less"
+    elif task.list_labels:
+        saved = whole - length(draft, replace(task, list_labels=False))
+        way = f"with dataset.list_labels=false it would take {saved} less"
+    else:
+        way = "shorten dataset.instruction, or take a model with more positions"
+    raise ValueError(
+        f"the fixed part of a prompt of {task.name!r} takes {whole} tokens, {whole - budget.limit + 1} too many "
+        f"to leave room for a text in the {budget.limit} that the model has for a prompt; {way}"
+    )

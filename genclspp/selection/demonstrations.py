@@ -1,0 +1,151 @@
+"""Which training examples serve as demonstrations: the same for all, or the nearest to each query."""
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from itertools import islice, zip_longest
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from genclspp.task import Example, normalise
+
+if TYPE_CHECKING:
+    import numpy
+
+# How many similarities to hold at once: 64 MiB of float64.
+CELLS = 8_000_000
+
+
+def fixed(
+    train: Sequence[Example], queries: Sequence[Example], labels: Sequence[str], shots: int, seed: int
+) -> dict[str, tuple[Example, ...]]:
+    """query id -> `shots` demonstrations, the same for all: one of each label, then a second of each, ….
+
+    A query that is one of them sees those that would be drawn if it did not exist, so that its demonstrations
+    tell nothing of its own label.
+    """
+    pool = _distinct(train)
+    _require(shots, len(pool), "shots")
+    pool.sort(key=lambda example: sha256(f"{seed} {example.id}".encode()).digest())
+    order = list(labels)
+    Random(seed).shuffle(order)
+    shared = _in_rounds(pool, order, shots)
+    ids, texts = {shot.id for shot in shared}, {normalise(shot.text) for shot in shared}
+    found = {}
+    for query in queries:
+        text = normalise(query.text)
+        if query.id in ids or text in texts:
+            others = [example for example in pool if example.id != query.id and normalise(example.text) != text]
+            found[query.id] = _in_rounds(others, order, shots)
+        else:
+            found[query.id] = shared
+    return found
+
+
+def _in_rounds(pool: Sequence[Example], labels: Sequence[str], count: int) -> tuple[Example, ...]:
+    """The first `count`: one of each label, then a second of each, …."""
+    by_label: dict[str, list[Example]] = {label: [] for label in labels}
+    for example in pool:
+        by_label[example.label].append(example)
+    rounds = zip_longest(*by_label.values())
+    return tuple(islice((example for row in rounds for example in row if example is not None), count))
+
+
+def neighbours(
+    train: Sequence[Example], queries: Sequence[Example], k: int, embedder: str, language: str
+) -> dict[str, tuple[Example, ...]]:
+    """query id -> its `k` nearest training examples by cosine, nearest first.
+
+    Never the query itself, neither by id nor by normalised text, and never two with the same text. Equal
+    similarities go by the order in train.
+
+    embedder: "tfidf", or a sentence-transformers model: a local folder or a hub id
+    """
+    pool = _distinct(train)
+    _require(k, len(pool), "neighbours")
+    if not queries:
+        return {}
+    texts = [example.text for example in pool], [query.text for query in queries]
+    embedded = _tfidf(*texts, language) if embedder == "tfidf" else _embedded(*texts, embedder)
+    excluded = _positions(pool, queries)
+    found = {}
+    for start, similarities in _chunks(*embedded):
+        chunk = range(start, start + len(similarities))
+        for row, position in enumerate(chunk):
+            similarities[row, excluded[position]] = -2.0  # below any cosine
+        for position, nearest in zip(chunk, _nearest(similarities, k), strict=True):
+            found[queries[position].id] = tuple(pool[index] for index in nearest)
+    return found
+
+
+def _distinct(train: Sequence[Example]) -> list[Example]:
+    """The first example of each normalised text."""
+    first: dict[str, Example] = {}
+    for example in train:
+        first.setdefault(normalise(example.text), example)
+    return list(first.values())
+
+
+def _require(wanted: int, available: int, what: str) -> None:
+    # One more than wanted: the query may be one of them.
+    if wanted < 1 or wanted >= available:
+        raise ValueError(
+            f"{wanted} {what} asked for, with {available} training examples of different texts; expected 1 to "
+            f"{max(available - 1, 0)}"
+        )
+
+
+def _positions(pool: Sequence[Example], queries: Sequence[Example]) -> list[list[int]]:
+    """For each query the positions in the pool that are the query itself."""
+    by_id = {example.id: position for position, example in enumerate(pool)}
+    by_text = {normalise(example.text): position for position, example in enumerate(pool)}
+    found = [{by_id.get(query.id), by_text.get(normalise(query.text))} for query in queries]
+    return [sorted(position for position in positions if position is not None) for positions in found]
+
+
+def _chunks(pool: Any, queries: Any) -> Iterator[tuple[int, "numpy.ndarray"]]:
+    """(first query, similarities of a chunk of queries to the pool), for unit vectors, sparse or dense."""
+    import numpy
+    import scipy.sparse
+
+    size = max(1, CELLS // pool.shape[0])
+    for start in range(0, queries.shape[0], size):
+        product = queries[start : start + size] @ pool.T
+        dense = product.toarray() if scipy.sparse.issparse(product) else product
+        yield start, numpy.asarray(dense, dtype=numpy.float64)
+
+
+def _nearest(similarities: "numpy.ndarray", k: int) -> "numpy.ndarray":
+    """(queries, k) positions of the largest similarities, ties by position.
+
+    Similarities are compared to six decimals: the last ones depend on the machine and on the chunk.
+    """
+    import numpy
+
+    count = similarities.shape[1]
+    keys = numpy.rint(similarities * 1e6).astype(numpy.int64) * count - numpy.arange(count)
+    top = numpy.argpartition(-keys, k - 1, axis=1)[:, :k]
+    order = numpy.argsort(-numpy.take_along_axis(keys, top, axis=1), axis=1)
+    return numpy.take_along_axis(top, order, axis=1)
+
+
+def _tfidf(pool: list[str], queries: list[str], language: str) -> tuple[Any, Any]:
+    """Unit vectors of words and word pairs, or of Chinese character n-grams; learned from the pool."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    if language == "zh":
+        vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
+    else:
+        # The default pattern drops words of one letter, and with them all of a text such as "Y ?".
+        vectorizer = TfidfVectorizer(token_pattern=r"\w+", ngram_range=(1, 2), sublinear_tf=True)
+    try:
+        return vectorizer.fit_transform(pool), vectorizer.transform(queries)
+    except ValueError:  # no text has a word
+        vectorizer = TfidfVectorizer(analyzer="char", lowercase=False)
+        return vectorizer.fit_transform(pool), vectorizer.transform(queries)
+
+
+def _embedded(pool: list[str], queries: list[str], model: str) -> tuple[Any, Any]:
+    from genclspp.selection.embed import Embedder
+
+    embedder = Embedder.load(model)
+    return embedder(pool), embedder(queries)

@@ -1,0 +1,163 @@
+"""GRPO and RLOO over token trees.
+
+Every group of completions shares its prompt, and the prompts of a task share their beginning. So the
+log-probabilities that they need of a batch (under the policy, with gradient, and under the reference) are read
+from one tree.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from trl import GRPOTrainer, RLOOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from genclspp.trees.forward import evaluating, next_token_logits, pad, supports, walk, width
+from genclspp.trees.tree import children, grow, path
+
+
+class Trees:
+    """Stands before a trainer of TRL: every distinct prefix of a batch is read once; same numbers, less work."""
+
+    accelerator: Any
+    args: Any
+    eos_token_ids: Any
+    max_completion_length: Any
+    model_wrapped: Any
+    temperature: Any
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        return Reshuffled(super()._get_train_sampler(dataset))  # type: ignore[misc]
+
+    def _sample(self, prompt_ids: list[list[int]]) -> list[list[int]] | None:
+        """Sampled completions, end token included, one per prompt; None where the model cannot read trees."""
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        if not (self._samples_plainly() and supports(model)):
+            return None
+        with evaluating(model), self.accelerator.autocast():
+            stops = set(self.eos_token_ids)
+            return sample(model, prompt_ids, self.max_completion_length, self.temperature, stops)
+
+    def _samples_plainly(self) -> bool:
+        """Whether completions are drawn from the model's own distribution, by the model itself."""
+        args = self.args
+        own = not (args.use_vllm or args.use_transformers_continuous_batching or args.generation_kwargs)
+        return own and (args.top_p, args.top_k, args.min_p, args.repetition_penalty) == (1.0, 0, None, 1.0)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **rest: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Log-probability (and entropy) at each of the last `logits_to_keep` tokens: (rows, logits_to_keep)."""
+        plain = self.accelerator.unwrap_model(model)
+        written = attention_mask[:, -logits_to_keep:].sum(1).tolist()
+        special = rest.get("compute_aux_loss") or self.args.gradient_checkpointing or not any(written)
+        if special or not supports(plain):
+            return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **rest
+            )
+        rows = [row[mask.bool()].tolist() for row, mask in zip(input_ids, attention_mask, strict=True)]
+        tree = grow(rows)
+        places, nodes = [], []  # of completion tokens: (row, column), node in the tree
+        for row, (end, count) in enumerate(zip(tree.ends, written, strict=True)):
+            for column, node in enumerate(path(tree, end)[len(rows[row]) - count :]):
+                places.append((row, column))
+                nodes.append(node)
+        read, logps, entropies = self._read(model, plain, tree, set(nodes))
+        index = [read[node] for node in nodes]
+
+        def spread(values: Tensor) -> Tensor:
+            table = values.new_zeros(len(rows), logits_to_keep)
+            table[tuple(torch.tensor(places, device=values.device).T)] = values[index]
+            return table
+
+        return spread(logps), spread(entropies) if compute_entropy else None, None
+
+    def _read(self, model: Any, plain: Any, tree: Any, learned: set[int]) -> tuple[dict[int, int], Tensor, Tensor]:
+        """Learned node -> position in two vectors: its log-probability, the entropy of what it was drawn from."""
+        wanted = [any(child in learned for child in children(tree, node)) for node in range(len(tree.tokens))]
+        order: list[int] = []
+        logps, entropies = [], []
+        with self.accelerator.autocast():
+            for nodes, logits in walk(plain, tree, wanted, width(plain), len(tree.tokens), call=model):
+                logs = (logits.float() / self.temperature).log_softmax(-1)
+                pairs = [
+                    (k, child)
+                    for k, node in enumerate(nodes)
+                    for child in children(tree, node)
+                    if child in learned
+                ]
+                drawn = [k for k, _ in pairs]
+                logps.append(logs[drawn, [tree.tokens[child] for _, child in pairs]])
+                entropies.append(-(logs.exp() * logs).sum(-1)[drawn])
+                order += [child for _, child in pairs]
+        return {node: place for place, node in enumerate(order)}, torch.cat(logps), torch.cat(entropies)
+
+
+class Reshuffled(RepeatSampler):
+    """TRL's sampler, whose order follows from the number of the epoch.
+
+    TRL's own goes on drawing from one generator, so that a resumed run repeats the order of the first epoch.
+    """
+
+    def __init__(self, sampler: RepeatSampler) -> None:
+        self.__dict__.update(vars(sampler))
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.shuffle:
+            self.generator.manual_seed((self.seed or 0) + epoch)
+
+
+class TreeGRPOTrainer(Trees, GRPOTrainer):
+    """`trl.GRPOTrainer` over token trees."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
+        drawn = self._sample(prompt_ids)
+        return super()._generate_single_turn(prompt_ids, *rest, **named) if drawn is None else (drawn, None)
+
+
+class TreeRLOOTrainer(Trees, RLOOTrainer):
+    """`trl.RLOOTrainer` over token trees."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
+        drawn = self._sample(prompt_ids)
+        return super()._generate_single_turn(prompt_ids, *rest, **named) if drawn is None else drawn
+
+
+def sample(
+    model: Any, prompts: list[list[int]], max_new_tokens: int, temperature: float, stops: set[int]
+) -> list[list[int]]:
+    """One completion per prompt, drawn token by token, up to and with a stop; equal prompts are read once."""
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    place = {prompt: k for k, prompt in enumerate(distinct)}
+    ids, mask = pad([list(prompt) for prompt in distinct], model.device, left=True)
+    cache = DynamicCache()
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    reads = {"past_key_values": cache, "use_cache": True}
+    logits = next_token_logits(model, 1, input_ids=ids, attention_mask=mask, position_ids=positions, **reads)
+    rows = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=model.device)
+    cache.batch_select_indices(rows)
+    logits, mask, position = logits[rows, -1], mask[rows], positions[rows, -1:]
+    written: list[list[int]] = [[] for _ in prompts]
+    is_open = [True] * len(prompts)
+    for left in reversed(range(max_new_tokens)):
+        # Of a policy that gives no numbers, anything is drawn: learning from it shows that, and ends there.
+        drawn = torch.multinomial((logits.float() / temperature).softmax(-1).nan_to_num(1.0), 1)
+        for row, token in enumerate(drawn[:, 0].tolist()):
+            if is_open[row]:
+                written[row].append(token)
+                is_open[row] = token not in stops
+        if not left or not any(is_open):
+            break
+        mask, position = torch.cat([mask, torch.ones_like(drawn)], 1), position + 1
+        logits = next_token_logits(model, 1, input_ids=drawn, attention_mask=mask, position_ids=position, **reads)[
+            :, -1
+        ]
+    return written
