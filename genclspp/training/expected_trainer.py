@@ -19,9 +19,9 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 
 from genclspp.data.sampling import even_order
-from genclspp.inference.decode import best
-from genclspp.trees.forward import pad, supports, walk, width
-from genclspp.trees.scoring import Question, plant, tokenise
+from genclspp.trees.forward import child_logprobs, log_softmax, pad, walk, width
+from genclspp.trees.questions import Question, plant, tokenise
+from genclspp.trees.support import supports
 from genclspp.trees.tree import children
 
 SMALLEST = 1e-12  # of the probability of anything else, whose logarithm is taken
@@ -118,10 +118,9 @@ def answer_logprobs(
     places: dict[int, int] = {}
     pieces = []
     for nodes, logits in walk(model, tree, wanted, window, len(tree.tokens), call=call):
-        below = [(k, child) for k, node in enumerate(nodes) for child in children(tree, node) if child in scored]
-        logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-        pieces.append(logs[[k for k, _ in below], [tree.tokens[child] for _, child in below]])
-        places.update({child: len(places) + k for k, (_, child) in enumerate(below)})
+        _, below, found = child_logprobs(tree, nodes, log_softmax(logits), scored.__contains__)
+        pieces.append(found)
+        places.update({child: len(places) + k for k, child in enumerate(below)})
     read = torch.cat(pieces)
     sums = [read[[places[node] for node in nodes]].sum() for row in paths for nodes in row]
     return torch.stack(sums).view(len(prompts), len(answers))
@@ -133,8 +132,7 @@ def _plain_logprobs(model: Any, eos: int, questions: Sequence[Question], call: A
     begins = [len(question.context) for question in questions for _ in question.answers]
     ids, mask = pad(rows, model.device)
     logits = call(input_ids=ids, attention_mask=mask).logits[:, :-1]
-    logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-    read = logs.gather(2, ids[:, 1:, None])[..., 0]
+    read = log_softmax(logits).gather(2, ids[:, 1:, None])[..., 0]
     place = torch.arange(1, ids.shape[1], device=ids.device)
     is_answer = (place >= torch.tensor(begins, device=ids.device)[:, None]) & mask[:, 1:].bool()
     return (read * is_answer).sum(1).view(len(questions), -1)
@@ -169,7 +167,7 @@ class ExpectedTrainer(Trainer):
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         rows = self.train_dataset if dataset is None else dataset
-        return Stratified(rows, lambda row: best(row["rewards"]), self.args.seed)
+        return Stratified(rows, lambda row: _best(row["rewards"]), self.args.seed)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         plain = self.accelerator.unwrap_model(model)
@@ -226,3 +224,8 @@ class Stratified(Sampler):
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _best(pays: Sequence[float]) -> int:
+    """Place of the answer that pays most; of equal ones, the first."""
+    return max(range(len(pays)), key=pays.__getitem__)

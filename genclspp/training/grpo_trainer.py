@@ -13,7 +13,8 @@ from transformers import DynamicCache
 from trl import GRPOTrainer, RLOOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from genclspp.trees.forward import evaluating, next_token_logits, pad, supports, walk, width
+from genclspp.trees.forward import child_logprobs, evaluating, log_softmax, next_token_logits, pad, walk, width
+from genclspp.trees.support import supports
 from genclspp.trees.tree import children, grow, path
 
 
@@ -87,17 +88,11 @@ class Trees:
         logps, entropies = [], []
         with self.accelerator.autocast():
             for nodes, logits in walk(plain, tree, wanted, width(plain), len(tree.tokens), call=model):
-                logs = (logits.float() / self.temperature).log_softmax(-1)
-                pairs = [
-                    (k, child)
-                    for k, node in enumerate(nodes)
-                    for child in children(tree, node)
-                    if child in learned
-                ]
-                drawn = [k for k, _ in pairs]
-                logps.append(logs[drawn, [tree.tokens[child] for _, child in pairs]])
-                entropies.append(-(logs.exp() * logs).sum(-1)[drawn])
-                order += [child for _, child in pairs]
+                logs = log_softmax(logits.float() / self.temperature)
+                parents, below, found = child_logprobs(tree, nodes, logs, learned.__contains__)
+                logps.append(found)
+                entropies.append(-(logs.exp() * logs).sum(-1)[parents])
+                order += below
         return {node: place for place, node in enumerate(order)}, torch.cat(logps), torch.cat(entropies)
 
 

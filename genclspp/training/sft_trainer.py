@@ -17,23 +17,26 @@ import torch
 from torch import Tensor
 from trl import SFTConfig, SFTTrainer
 
-from genclspp.trees.forward import call_cost, next_token_logits, supports, walk
+from genclspp.trees.forward import call_cost, child_logprobs, log_softmax, next_token_logits, walk
+from genclspp.trees.support import supports
 from genclspp.trees.tree import Tree, children, common, grow, path
 
 IGNORED = -100  # the label of tokens that are not learned
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """Predictions to learn from.
+class Targets:
+    """Tokens to learn; (tokens,) each.
 
-    logits:  (predictions, vocabulary)
-    tokens:  (predictions,) token to predict
-    weights: (predictions,) how many examples want it
+    logprobs: of the token, with gradient
+    entropy:  of the prediction that it comes from
+    is_right: whether it is the most likely one
+    weights:  how many examples want it
     """
 
-    logits: Tensor
-    tokens: Tensor
+    logprobs: Tensor
+    entropy: Tensor
+    is_right: Tensor
     weights: Tensor
 
 
@@ -60,8 +63,8 @@ class TreeSFTTrainer(SFTTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        lessons = self._tree_lessons if self._reads_trees else self._plain_lessons
-        total, metrics = _learn(lessons(model, inputs))
+        targets = self._tree_targets if self._reads_trees else self._plain_targets
+        total, metrics = _learn(targets(model, inputs))
         mode = "train" if model.training else "eval"
         self._record(mode, metrics, inputs["attention_mask"].sum())
         loss = total / (metrics["count"] if num_items_in_batch is None else num_items_in_batch)
@@ -69,7 +72,7 @@ class TreeSFTTrainer(SFTTrainer):
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
         return loss
 
-    def _tree_lessons(self, model, inputs) -> Iterator[Lesson]:
+    def _tree_targets(self, model, inputs) -> Iterator[Targets]:
         plain = self.accelerator.unwrap_model(model)
         lengths = inputs["attention_mask"].sum(1).tolist()
         rows, labels = (
@@ -78,26 +81,24 @@ class TreeSFTTrainer(SFTTrainer):
         )
         config = plain.config.get_text_config()
         call = call_cost(plain) / (24 * config.hidden_size**2 * config.num_hidden_layers)
-        for members in group(rows, config.hidden_size, call):
+        for members in together(rows, config.hidden_size, call):
             tree, counts = count_wishes([rows[k] for k in members], [labels[k] for k in members])
             wanted = [any(counts[child] for child in children(tree, node)) for node in range(len(counts))]
             for nodes, logits in walk(plain, tree, wanted, len(counts), len(counts), call=model):
-                pairs = [
-                    (k, child) for k, node in enumerate(nodes) for child in children(tree, node) if counts[child]
-                ]
-                yield Lesson(
-                    logits[[k for k, _ in pairs]],
-                    torch.tensor([tree.tokens[child] for _, child in pairs], device=logits.device),
-                    torch.tensor([counts[child] for _, child in pairs], device=logits.device),
-                )
+                logs = log_softmax(logits)
+                rows_of, below, found = child_logprobs(tree, nodes, logs, counts.__getitem__)
+                tokens, weights = ([of[child] for child in below] for of in (tree.tokens, counts))
+                yield _targets(logs, rows_of, tokens, found, torch.tensor(weights, device=logs.device))
 
-    def _plain_lessons(self, model, inputs) -> Iterator[Lesson]:
+    def _plain_targets(self, model, inputs) -> Iterator[Targets]:
         plain = self.accelerator.unwrap_model(model)
         labels = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
         keep = labels != IGNORED
         sequences = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         logits = next_token_logits(plain, keep, model, **sequences, use_cache=False)
-        yield Lesson(logits, labels[keep], torch.ones_like(labels[keep]))
+        logs, tokens = log_softmax(logits), labels[keep]
+        found = logs.gather(1, tokens[:, None])[:, 0]
+        yield _targets(logs, list(range(len(tokens))), tokens.tolist(), found, torch.ones_like(tokens))
 
     def _record(self, mode: str, metrics: dict[str, Tensor], tokens: Tensor) -> None:
         """Log what `SFTTrainer` logs."""
@@ -128,7 +129,7 @@ def check_arguments(args: SFTConfig) -> None:
 MOST = 8192  # nodes in one tree; the mask has their square
 
 
-def group(rows: Sequence[list[int]], hidden: int, call: float) -> list[list[int]]:
+def together(rows: Sequence[list[int]], hidden: int, call: float) -> list[list[int]]:
     """Which rows to read as one tree, where a call costs as much as reading `call` tokens.
 
     A row that joins a tree saves a call and the prefix that it shares, about 24 x hidden x hidden operations per
@@ -161,17 +162,23 @@ def count_wishes(rows: Sequence[Sequence[int]], labels: Sequence[Sequence[int]])
     return tree, counts
 
 
-def _learn(lessons: Iterator[Lesson]) -> tuple[Tensor, dict[str, Tensor]]:
+def _targets(logs: Tensor, rows: list[int], tokens: list[int], found: Tensor, weights: Tensor) -> Targets:
+    """Targets with what is told of them beside their loss, which needs no gradient.
+
+    logs: (predictions, vocabulary); rows: the prediction of each token; found: their log-probabilities
+    """
+    with torch.no_grad():
+        entropy = -(logs.exp() * logs).sum(-1)[rows]
+        is_right = logs.argmax(-1)[rows] == torch.tensor(tokens, device=logs.device)
+    return Targets(found, entropy, is_right, weights)
+
+
+def _learn(parts: Iterator[Targets]) -> tuple[Tensor, dict[str, Tensor]]:
     """Sum of negative log-likelihoods; sums of count, entropy and right guesses."""
     total, sums = [], []
-    for lesson in lessons:
-        logprobs = lesson.logits.float().log_softmax(-1)
-        total.append(-(lesson.weights * logprobs.gather(1, lesson.tokens[:, None])[:, 0]).sum())
-        with torch.no_grad():
-            entropy = -(logprobs.exp() * logprobs).sum(-1)
-            right = logprobs.argmax(-1) == lesson.tokens
-            sums.append(
-                torch.stack([lesson.weights.sum(), *((lesson.weights * x).sum() for x in (entropy, right))])
-            )
+    for part in parts:
+        total.append(-(part.weights * part.logprobs).sum())
+        told = (part.weights * part.entropy).sum(), (part.weights * part.is_right).sum()
+        sums.append(torch.stack([part.weights.sum(), *told]))
     names = ("count", "entropy", "mean_token_accuracy")
     return torch.stack(total).sum(), dict(zip(names, torch.stack(sums).sum(0), strict=True))

@@ -14,24 +14,21 @@ from __future__ import annotations
 
 import inspect
 import math
-import random
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from genclspp.trees.attention import inputs
-from genclspp.trees.tree import Tree, children, count_below, grow, path, visible
+from genclspp.trees.tree import Tree, children, count_below, path, visible
 
 
 @dataclass(frozen=True)
-class Predictions:
+class NodeLogprobs:
     """What the model says along a tree.
 
     logprobs: per node, log-probability of its token after its parent where the parent is wanted, else 0
@@ -44,14 +41,9 @@ class Predictions:
     tokens: int
 
 
-def read(model, tree: Tree, wanted: Sequence[bool]) -> Predictions:
-    """Next-token predictions at the `wanted` nodes of `tree`; without gradient."""
-    return (read_tree if supports(model) else read_plain)(model, tree, wanted)
-
-
-def read_tree(model, tree: Tree, wanted: Sequence[bool], window: int = 0) -> Predictions:
+def read_tree(model, tree: Tree, wanted: Sequence[bool], window: int = 0) -> NodeLogprobs:
     """Read a tree in windows of `window` nodes (0: by the cost model)."""
-    said = Predictions(
+    said = NodeLogprobs(
         [0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), sum(map(bool, count_below(tree, wanted)))
     )
     for nodes, logits in walk(model, tree, wanted, window or width(model), most_logits(model)):
@@ -127,17 +119,38 @@ def _windows(nodes: list[int], wanted: Sequence[bool], width: int, asked: int) -
         yield chunk
 
 
-def _note(said: Predictions, tree: Tree, nodes: list[int], logits: Tensor) -> None:
-    """Enter predictions at `nodes` into `said`; logits: (nodes, vocabulary)."""
-    logits = logits.float()
-    total = logits.logsumexp(-1)
-    for node, peak in zip(nodes, (logits.amax(-1) - total).tolist(), strict=True):
+def _note(said: NodeLogprobs, tree: Tree, nodes: list[int], logits: Tensor) -> None:
+    """Enter what is predicted at `nodes` into `said`; logits: (nodes, vocabulary)."""
+    logs = log_softmax(logits)
+    for node, peak in zip(nodes, logs.amax(-1).tolist(), strict=True):
         said.peaks[node] = peak
-    pairs = [(row, child) for row, node in enumerate(nodes) for child in children(tree, node)]
-    rows = [row for row, _ in pairs]
-    found = logits[rows, [tree.tokens[child] for _, child in pairs]] - total[rows]
-    for (_, child), value in zip(pairs, found.tolist(), strict=True):
+    _, below, found = child_logprobs(tree, nodes, logs)
+    for child, value in zip(below, found.tolist(), strict=True):
         said.logprobs[child] = value
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities, in float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+
+
+def child_logprobs(
+    tree: Tree, nodes: Sequence[int], logs: Tensor, chosen: Callable[[int], object] | None = None
+) -> tuple[list[int], list[int], Tensor]:
+    """Log-probabilities of the tokens that follow `nodes` in the tree.
+
+    logs:    (nodes, vocabulary) log-probabilities after each node
+    chosen:  whether a child counts; by default all do
+    returns: the row of each child's parent, the children, and (children,) their log-probabilities
+    """
+    pairs = [
+        (row, child)
+        for row, node in enumerate(nodes)
+        for child in children(tree, node)
+        if chosen is None or chosen(child)
+    ]
+    rows, below = [row for row, _ in pairs], [child for _, child in pairs]
+    return rows, below, logs[rows, [tree.tokens[child] for child in below]]
 
 
 # Fixed cost of a forward pass, in the operations it could have done meanwhile: measured on two CPU cores; for
@@ -180,9 +193,9 @@ def next_token_logits(model, keep: int | Tensor, call: Callable | None = None, *
     return logits[keep] if keep.dtype == torch.bool else logits[:, keep]
 
 
-def read_plain(model, tree: Tree, wanted: Sequence[bool], budget: int = 8192) -> Predictions:
+def read_plain(model, tree: Tree, wanted: Sequence[bool], budget: int = 8192) -> NodeLogprobs:
     """Read a tree as separate, right-padded sequences: what every architecture can do."""
-    said = Predictions([0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), 0)
+    said = NodeLogprobs([0.0] * len(tree.tokens), [math.inf] * len(tree.tokens), 0)
     below, total = count_below(tree, wanted), 0
     rows = [path(tree, node) for node, count in enumerate(below) if count == 1 and wanted[node]]
     for batch in batches(sorted(rows, key=len), budget):
@@ -220,24 +233,6 @@ def pad(rows: list[list[int]], device: torch.device, *, left: bool = False) -> t
     return ids.to(device), attention.to(device)
 
 
-_supported: WeakKeyDictionary = WeakKeyDictionary()
-
-
-def supports(model) -> bool:
-    """Whether `model` reads trees: tried once per model on a small tree, said aloud if not."""
-    if model not in _supported:
-        with evaluating(model):
-            reason = _mismatch(model)
-        _supported[model] = reason is None
-        if reason is not None:
-            warnings.warn(
-                f"{type(model).__name__} cannot read token trees ({reason}); "
-                "taking plain sequences instead: same results, slower",
-                stacklevel=2,
-            )
-    return _supported[model]
-
-
 @contextmanager
 def evaluating(model) -> Iterator[None]:
     """Without dropout and gradients; afterwards each module is in the mode in which it was."""
@@ -249,26 +244,3 @@ def evaluating(model) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _mismatch(model) -> str | None:
-    """Why a small random tree comes out differently from plain sequences, None if it does not."""
-    rng = random.Random(0)
-    vocabulary = model.config.get_text_config().vocab_size
-    stem, *tails = ([rng.randrange(vocabulary) for _ in range(count)] for count in (6, 4, 3, 4, 2, 3))
-    tree = grow([stem, *tails], [-1, 0, 0, 1, 1, 2])
-    wanted = [True] * len(tree.tokens)
-    try:
-        ours = read_tree(model, tree, wanted, window=8).logprobs
-    except Exception as error:  # whatever the architecture raises, the answer is the same: no
-        return f"{type(error).__name__}: {error}"
-    plain = read_plain(model, tree, wanted).logprobs
-    flat = read_plain(model, grow([tree.tokens]), wanted).logprobs  # as if the mask were ignored
-    off, ignored = (max(abs(a - b) for a, b in zip(plain, other, strict=True)) for other in (ours, flat))
-    tolerance = min(ignored / 4, 1e-4 if _computes_in_float32(model) else math.inf)
-    return None if off <= tolerance else f"a log-probability differs by {off:.1e}"
-
-
-def _computes_in_float32(model) -> bool:
-    mixed = torch.is_autocast_enabled(model.device.type) or hasattr(model, "_original_forward")  # accelerate's
-    return model.dtype == torch.float32 and not mixed

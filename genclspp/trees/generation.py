@@ -22,17 +22,8 @@ import torch
 from torch import Tensor
 
 from genclspp.trees.attention import inputs
-from genclspp.trees.forward import (
-    Memory,
-    batches,
-    evaluating,
-    most_logits,
-    next_token_logits,
-    pad,
-    supports,
-    walk,
-    width,
-)
+from genclspp.trees.forward import Memory, batches, evaluating, most_logits, next_token_logits, pad, walk, width
+from genclspp.trees.support import supports
 from genclspp.trees.tree import Tree, common, grow, visible
 
 

@@ -29,8 +29,9 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from genclspp.trees import generation
-from genclspp.trees.forward import read, read_plain, read_tree, supports
+from genclspp.trees.forward import read_plain, read_tree
 from genclspp.trees.generation import write, write_plain
+from genclspp.trees.support import read, supports
 from genclspp.trees.tree import grow, path
 
 VOCABULARY = 90

@@ -15,7 +15,7 @@ from trl.trainer.utils import add_fused_lm_head
 from genclspp.models import folders, tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.settings import ModelSettings
-from genclspp.store import Store
+from genclspp.store.artifacts import Store
 from genclspp.training import sft
 from genclspp.training.trainer import last_checkpoint
 from tests.tiny import TINY

@@ -11,10 +11,9 @@ from genclspp.models import folders, tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.prompts.draft import Prompts
 from genclspp.settings import ModelSettings
-from genclspp.store import Store
+from genclspp.store.artifacts import Store
 from genclspp.training.grpo_trainer import TreeGRPOTrainer, TreeRLOOTrainer, sample
-from genclspp.training.rl import longest_completion
-from genclspp.trees.forward import supports
+from genclspp.trees.support import supports
 from tests.tiny import TINY
 
 
@@ -147,9 +146,9 @@ def test_a_policy_without_numbers_is_sampled_all_the_same(policy: Policy) -> Non
 
 
 def test_a_prompt_of_full_length_leaves_positions_for_what_is_sampled(policy: Policy) -> None:
-    prompts = Prompts({"refund": "refund"}, " ", ())
-    limit = tokenizers.budget(policy, prompts.completions()).limit
-    room = longest_completion(policy, prompts)
+    budget = tokenizers.budget(policy, [" refund"])
+    limit = budget.limit
+    room = Prompts({"refund": "refund"}, " ", (), answer_tokens=budget.answer_tokens).most_tokens
     drawn = sample(weights.load(policy), [[5] * limit, [5]], room, temperature=1.0, stops=set())
     assert list(map(len, drawn)) == [room, room]
 

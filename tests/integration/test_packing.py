@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, BertConfig, GPTNeoConfig, PreTrai
 from trl import SFTConfig, SFTTrainer
 
 from genclspp.training import sft_trainer
-from genclspp.training.sft_trainer import IGNORED, TreeSFTTrainer, count_wishes, group
+from genclspp.training.sft_trainer import IGNORED, TreeSFTTrainer, count_wishes, together
 from genclspp.trees.tree import path
 
 VOCABULARY = 60
@@ -205,7 +205,7 @@ SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_si
 
 @given(SEQUENCES, st.integers(1, 64))
 def test_every_row_is_in_one_group(sequences, hidden):
-    members = [k for group_ in group(sequences, hidden, 32) for k in group_]
+    members = [k for group_ in together(sequences, hidden, 32) for k in group_]
     assert sorted(members) == list(range(len(sequences)))
 
 
@@ -230,7 +230,7 @@ def test_long_strangers_are_read_apart_and_a_shared_beginning_holds_together():
     def draw(count):
         return [rng.randrange(1000) for _ in range(count)]
 
-    assert len(group([draw(400) for _ in range(8)], hidden=256, call=32)) == 8
+    assert len(together([draw(400) for _ in range(8)], hidden=256, call=32)) == 8
     stem = draw(400)
-    assert len(group([stem + draw(20) for _ in range(8)], hidden=256, call=32)) == 1
-    assert len(group([draw(20) for _ in range(8)], hidden=256, call=32)) == 1
+    assert len(together([stem + draw(20) for _ in range(8)], hidden=256, call=32)) == 1
+    assert len(together([draw(20) for _ in range(8)], hidden=256, call=32)) == 1
