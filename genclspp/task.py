@@ -2,7 +2,10 @@
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+
+from genclspp.store.keys import key
 
 UNCERTAIN = "uncertain"
 SPLITS = ("train", "validation", "test")
@@ -49,6 +52,11 @@ class Task:
     list_labels: bool = True
     neighbours: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     uncertain: frozenset[str] = frozenset()
+
+    @cached_property
+    def key(self) -> str:
+        """Of all this, hashed once."""
+        return key({field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def normalise(text: str) -> str:

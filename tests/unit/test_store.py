@@ -1,10 +1,13 @@
 """Equal work is done once, and nothing half-done counts."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genclspp.settings import Reward, SftSettings
-from genclspp.store import Artifact, Store, digest, key, plain, write_json
+from genclspp.store import keys
+from genclspp.store.artifacts import Artifact, Stage, Step, Store, manifest, stage
+from genclspp.store.files import write_json
+from genclspp.store.keys import digest, key, plain
 from genclspp.task import Example
+from genclspp.training import rewards, sft
 
 INPUTS = {
     "texts": ("a", "体育"),
@@ -32,7 +39,7 @@ class Policy:
 def test_keys_are_the_same_in_every_process():
     program = (
         "from genclspp.settings import SftSettings\n"
-        "from genclspp.store import key\n"
+        "from genclspp.store.keys import key\n"
         "settings = SftSettings(args={'steps': 2, 'lr': 0.1})\n"
         "marked = frozenset({'z', 'x', 'y'})\n"
         "print(key('sft', {'seed': 1, 'marked': marked, 'settings': settings, 'texts': ['a', '体育']}))\n"
@@ -61,7 +68,7 @@ def test_keys_are_the_same_in_every_process():
         {"settings": SftSettings(args={"lr": 0.1, "steps": 3})},
         {"settings": SftSettings(args={"lr": 0.1, "steps": "2"})},
         {"settings": SftSettings(packing="none", args={"lr": 0.1, "steps": 2})},
-        {"settings": Reward("settings", "target", 0.1)},
+        {"settings": Reward("settings", rewards.correct, 0.1)},
         {"more": None},
     ],
 )
@@ -69,8 +76,71 @@ def test_every_change_of_an_input_changes_the_key(changed):
     assert key("sft", INPUTS | changed) != key("sft", INPUTS)
 
 
-def test_the_stage_is_part_of_the_key():
-    assert key("rl", INPUTS) != key("sft", INPUTS)
+def write(text: str, out: Path, batch_size: int = 1) -> None:
+    (out / "inner").mkdir(exist_ok=True)
+    (out / "inner" / "text.txt").write_text(text)
+    with (out / "calls.txt").open("a") as file:
+        file.write("called\n")
+
+
+def step(root: Path, text: object, function=write, name: str = "write", version: int = 1) -> Step:
+    return Store(root).step(partial(stage(name, version)(function), text=text))
+
+
+def test_the_name_of_a_stage_and_its_version_are_part_of_the_key(tmp_path):
+    keys = [
+        step(tmp_path, "a", name=name, version=version).artifact.key
+        for name, version in (("w", 1), ("w", 2), ("v", 1))
+    ]
+    assert len(set(keys)) == 3
+    assert step(tmp_path, "a", name="w").artifact.key == keys[0]
+
+
+def test_every_stage_of_ours_has_a_name_and_a_version():
+    assert vars(sft.fit)["stage"] == Stage("sft", 1)
+
+
+def load(path: Path):
+    """The module in a file."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_class_that_moves_keeps_its_key(monkeypatch):
+    example = Example("train-0", "text", "a")
+    before = key(example), key(rewards.correct)
+    keys._record.cache_clear()  # what a class is called is looked up once in a process
+    monkeypatch.setattr(Example, "__module__", "genclspp.elsewhere.moved")
+    monkeypatch.setattr(rewards.correct, "__module__", "genclspp.elsewhere.moved")
+    assert (key(example), key(rewards.correct)) == before
+
+
+PART = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Part:
+    size: int = 1
+
+def reward(completions, **_):
+    return [{value}] * len(completions)
+"""
+
+
+def test_parts_from_outside_the_package_count_by_the_content_of_their_file(tmp_path, monkeypatch):
+    found = []
+    for place, value in (("a", 1.0), ("b", 1.0), ("c", 2.0)):
+        path = tmp_path / place / "mine.py"
+        path.parent.mkdir()
+        path.write_text(PART.format(value=value))
+        mine = load(path)
+        monkeypatch.setitem(sys.modules, "mine", mine)
+        found.append((key(Reward("mine", mine.reward)), key(mine.Part())))
+    assert found[0] == found[1]
+    assert found[0][0] != found[2][0]
+    assert found[0][1] != found[2][1]
 
 
 values = st.recursive(
@@ -97,7 +167,7 @@ def test_the_order_of_a_mapping_does_not_matter(mapping, random):
 
 
 def test_artifacts_and_policies_count_by_their_key():
-    here, there = Artifact("sft", "k", Path("here"), 1.0), Artifact("sft", "k", Path("there"), 2.0, reused=False)
+    here, there = Artifact("sft", "k", Path("here")), Artifact("sft", "k", Path("there"))
     assert key("rl", {"policy": here}) == key("rl", {"policy": there})
     assert key("rl", {"policy": here}) != key("rl", {"policy": replace(here, key="other")})
     assert key("rl", {"policy": Policy("k", Path("a"))}) == key("rl", {"policy": Policy("k", Path("b"))})
@@ -112,7 +182,7 @@ def test_records_count_by_their_fields():
 @pytest.mark.parametrize("value", [object(), print, Path("x"), b"bytes", {"inner": {1, object()}}, Example])
 def test_what_has_no_key_is_refused(value, tmp_path):
     with pytest.raises(TypeError, match="a stage cannot be keyed by a"):
-        Store(tmp_path).cached("s", print, {"value": value})
+        Store(tmp_path).carry_out(step(tmp_path, value))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -121,36 +191,50 @@ def test_not_a_number_is_refused():
         key("s", {"value": float("nan")})
 
 
-def write(text: str, out: Path, speed: int = 1) -> None:
-    (out / "inner").mkdir(exist_ok=True)
-    (out / "inner" / "text.txt").write_text(text)
-    with (out / "calls.txt").open("a") as file:
-        file.write("called\n")
-
-
 def test_equal_work_is_done_once(tmp_path):
     store = Store(tmp_path)
-    assert store.find("write", {"text": "a"}) is None
-    first = store.cached("write", write, {"text": "a"}, speed=1)
-    again = store.cached("write", write, {"text": "a"}, speed=2)
-    other = store.cached("write", write, {"text": "b"})
-    assert (first.reused, again.reused, other.reused) == (False, True, False)
-    assert first.path == again.path != other.path
-    assert first.key == again.key == key("write", {"text": "a"})
-    assert again.seconds == first.seconds
-    assert (first.path / "calls.txt").read_text() == "called\n"
-    assert store.find("write", {"text": "a"}) == again
+    first, again, other = step(tmp_path, "a"), step(tmp_path, "a"), step(tmp_path, "b")
+    assert not store.holds(first.artifact)
+    assert [store.carry_out(each) for each in (first, again, other)] == [True, False, True]
+    assert first.artifact == again.artifact != other.artifact
+    assert (first.artifact.path / "calls.txt").read_text() == "called\n"
+    assert store.holds(again.artifact)
+
+
+def test_what_stands_beside_the_inputs_changes_no_key(tmp_path):
+    made = step(tmp_path, "a")
+    assert made.takes("batch_size")
+    assert not made.takes("watch")
+
+    @contextmanager
+    def around():
+        yield {"batch_size": 7}
+
+    assert Store(tmp_path).carry_out(made, around)
+    assert not Store(tmp_path).carry_out(step(tmp_path, "a"))
+
+
+def test_a_key_that_depends_on_what_is_not_known_yet_is_not_known_either(tmp_path):
+    unknown = Artifact("mine", None, tmp_path)
+    behind = step(tmp_path, {"mined": unknown})
+    assert behind.artifact.key is None
+    assert step(tmp_path, behind.artifact).artifact.key is None
+    assert not Store(tmp_path).holds(behind.artifact)
+    with pytest.raises(ValueError, match="depends on another one that has to run before it"):
+        Store(tmp_path).carry_out(behind)
 
 
 def test_the_manifest_tells_what_was_made_of_what(tmp_path):
-    made = Store(tmp_path).cached("write", write, {"text": "long " * 1000})
-    manifest = json.loads((made.path / "manifest.json").read_text())
-    assert manifest["stage"] == "write"
-    assert manifest["files"] == {name: digest(made.path / name) for name in ("calls.txt", "inner/text.txt")}
-    assert manifest["seconds"] == made.seconds
-    assert set(manifest["inputs"]["text"]) == {"sha256"}
-    assert manifest["versions"]["genclspp"]
-    assert "commit" in manifest
+    made = step(tmp_path, "long " * 1000)
+    Store(tmp_path).carry_out(made)
+    path = made.artifact.path
+    found = manifest(path)
+    assert (found["stage"], found["version"]) == ("write", 1)
+    assert found["files"] == {name: digest(path / name) for name in ("calls.txt", "inner/text.txt")}
+    assert found["seconds"] >= 0
+    assert set(found["inputs"]["text"]) == {"sha256"}
+    assert found["versions"]["genclspp"]
+    assert "commit" in found
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError])
@@ -159,16 +243,17 @@ def test_an_interrupted_stage_leaves_nothing_adopted_and_goes_on_where_it_was(tm
         write(text, out)
         raise stop
 
-    store = Store(tmp_path)
+    store, made = Store(tmp_path), step(tmp_path, "a")
     with pytest.raises(stop):
-        store.cached("write", halting, {"text": "a"})
-    assert store.find("write", {"text": "a"}) is None
+        store.carry_out(step(tmp_path, "a", halting))
+    assert not store.holds(made.artifact)
     assert [
         path.name for path in (tmp_path / "write").iterdir() if not path.name.endswith((".partial", ".lock"))
     ] == []
-    made = store.cached("write", write, {"text": "a"})
-    assert not made.reused
-    assert (made.path / "calls.txt").read_text() == "called\n" * 2  # the second call found what the first had left
+    assert store.carry_out(made)
+    assert (
+        made.artifact.path / "calls.txt"
+    ).read_text() == "called\n" * 2  # the second call found what the first had left
     assert not list((tmp_path / "write").glob("*.partial"))
 
 
@@ -181,33 +266,36 @@ def test_threads_that_want_the_same_share_one_computation(tmp_path):
 
     def ask() -> None:
         started.wait()
-        found.append(store.cached("write", slow, {"text": "a"}))
+        found.append(store.carry_out(step(tmp_path, "a", slow)))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(artifact.reused for artifact in found) == [False, True, True, True]
-    assert (found[0].path / "calls.txt").read_text() == "called\n"
+    assert sorted(found) == [False, False, False, True]
+    assert (step(tmp_path, "a").artifact.path / "calls.txt").read_text() == "called\n"
 
 
 def test_processes_that_want_the_same_share_one_computation(tmp_path):
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from genclspp.store import Store\n"
+        "from functools import partial\n"
+        "from genclspp.store.artifacts import Store, stage\n"
+        "@stage('slow', version=1)\n"
         "def slow(text, out):\n"
         "    with (out / 'calls.txt').open('a') as file: file.write('called\\n')\n"
         "    time.sleep(0.5)\n"
-        "print(Store(Path(sys.argv[1])).cached('slow', slow, {'text': 'a'}).reused)\n"
+        "store = Store(Path(sys.argv[1]))\n"
+        "print(store.carry_out(store.step(partial(slow, text='a'))))\n"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     said = [process.communicate()[0].strip() for process in started]
-    assert sorted(said) == ["False", "True", "True"]
+    assert sorted(said) == ["False", "False", "True"]
     (calls,) = tmp_path.glob("slow/*/calls.txt")
     assert calls.read_text() == "called\n"
 
@@ -236,12 +324,13 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 def test_a_damaged_artifact_is_computed_again_and_that_is_said(tmp_path, harm, told):
     store = Store(tmp_path)
 
-    def write(value, out):
-        (out / "numbers.txt").write_text(str(value))
+    def numbers(text, out):
+        (out / "numbers.txt").write_text(str(text))
 
-    harm(store.cached("stage", write, {"value": 42}).path)
+    made = step(tmp_path, 42, numbers)
+    store.carry_out(made)
+    harm(made.artifact.path)
     with pytest.warns(UserWarning, match=told):
-        again = store.cached("stage", write, {"value": 42})
-    assert not again.reused
-    assert (again.path / "numbers.txt").read_text() == "42"
-    assert store.cached("stage", write, {"value": 42}).reused
+        assert store.carry_out(made)
+    assert (made.artifact.path / "numbers.txt").read_text() == "42"
+    assert not store.carry_out(made)

@@ -1,0 +1,227 @@
+"""Equal work is done once: artifacts stored under the key of what made them.
+
+    outputs/artifacts/<stage>/<key>/manifest.json   written last, then the folder is renamed into place
+    outputs/artifacts/<stage>/<key>.partial/        where a stage works; what it finds there, it may go on from
+    outputs/artifacts/<stage>/<key>.lock            one process computes, the others wait and reuse
+
+The key is the hash of the stage's name, its version and its inputs, so it is known before the stage has run, and
+keys chain: an artifact that is an input counts by its own key. There is no "latest": a folder with a manifest is
+whole, everything else is unfinished.
+"""
+
+import hashlib
+import inspect
+import json
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from genclspp.store.files import sync, write_json
+from genclspp.store.keys import NotKnownYet, digest, hash_of, plain
+
+CHECKED = 2**28  # bytes; larger files are not hashed again at every use
+VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What stands for a stage's code in its keys. `version` is raised when the stage computes something else."""
+
+    name: str
+    version: int
+
+
+def stage(name: str, version: int) -> Callable[[Function], Function]:
+    """Make a function `(inputs…, out: Path) -> None` a stage.
+
+    Two more parameters are no inputs, and say nothing about the result: `watch`, which listens to the progress,
+    and `batch_size`.
+    """
+
+    def mark(function: Function) -> Function:
+        vars(function)["stage"] = Stage(name, version)
+        return function
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage leaves, or will leave. As an input of another stage it counts by its key alone.
+
+    key: None while it depends on what another stage has yet to leave
+    """
+
+    stage: str
+    key: str | None
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A stage with its inputs: work to be done once, under a key that is known beforehand.
+
+    call: the stage with its inputs by name; as a partial, so that mypy checks them against its parameters
+    role: what it is for in its cell: its name in records, on the terminal and in W&B
+    """
+
+    store: "Store"
+    call: "partial[None]"
+    role: str
+
+    @cached_property
+    def stage(self) -> Stage:
+        return vars(self.call.func)["stage"]
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """The inputs as JSON types; raises `NotKnownYet`."""
+        return {name: plain(value) for name, value in self.call.keywords.items()}
+
+    @cached_property
+    def artifact(self) -> Artifact:
+        try:
+            name: str | None = hash_of([self.stage.name, self.stage.version, self.inputs])
+        except NotKnownYet:
+            name = None
+        return Artifact(self.stage.name, name, self.store.root / self.stage.name / (name or "not known yet"))
+
+    def takes(self, name: str) -> bool:
+        return name in inspect.signature(self.call.func).parameters
+
+
+@dataclass(frozen=True)
+class Store:
+    """The artifacts under `root`."""
+
+    root: Path
+
+    def step(self, call: "partial[None]", role: str = "") -> Step:
+        """A stage with its inputs, `partial(stage, name=value, …)`, to be carried out in this store."""
+        return Step(self, call, role or vars(call.func)["stage"].name)
+
+    def holds(self, artifact: Artifact) -> bool:
+        """Whether a finished artifact is there and as it was left.
+
+        One that was changed or damaged since is removed, with a warning, so that it is computed again.
+        """
+        if artifact.key is None or not artifact.path.exists():
+            return False
+        damage = _damage(artifact.path)
+        if damage:
+            warnings.warn(
+                f"the artifact {artifact.path} is damaged ({damage}); it is computed again", stacklevel=2
+            )
+            shutil.rmtree(artifact.path)
+        return not damage
+
+    def carry_out(
+        self,
+        step: Step,
+        around: Callable[[], AbstractContextManager[Mapping[str, Any]]] = lambda: nullcontext({}),
+    ) -> bool:
+        """See to it that the artifact of `step` is there; returns whether it was computed now.
+
+        around: entered when the work is ours to do, after waiting for others; what it gives goes to the stage
+                beside the inputs (batch sizes, listeners: what does not change the result)
+        """
+        from filelock import FileLock
+
+        artifact = step.artifact
+        if artifact.key is None:
+            raise ValueError(f"the stage {artifact.stage!r} depends on another one that has to run before it")
+        if self.holds(artifact):
+            return False
+        folder, partial_folder = artifact.path, artifact.path.with_name(f"{artifact.key}.partial")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if self.holds(artifact):  # another process may have finished it while we waited
+                return False
+            partial_folder.mkdir(exist_ok=True)
+            with around() as given:
+                start = time.monotonic()
+                step.call(**given, out=partial_folder)
+                seconds = round(time.monotonic() - start, 3)
+            _finish(partial_folder, step, seconds)
+            partial_folder.rename(folder)
+            sync(folder.parent)
+        return True
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """What is on record of a finished artifact."""
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What the numbers were made with; reads package metadata, imports nothing."""
+    from importlib import metadata
+
+    found = {"python": sys.version.split()[0], "genclspp": metadata.version("genclspp")}
+    return found | {name: metadata.version(name) for name in VERSIONED}
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the source tree, with "+changes" where it differs from it; None outside a checkout."""
+    import subprocess
+
+    here = Path(__file__).parent.parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    head = git("rev-parse", "HEAD")
+    return f"{head}+changes" if head and git("status", "--porcelain", "--", str(here)) else head
+
+
+def _damage(folder: Path) -> str | None:
+    """What is not as the manifest says, if anything."""
+    try:
+        files = manifest(folder)["files"]
+    except (OSError, ValueError, KeyError):
+        return "its manifest cannot be read"
+    for name, known in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size <= CHECKED and digest(path) != known:
+            return f"{name} was changed"
+    return None
+
+
+def _finish(folder: Path, step: Step, seconds: float) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    for path in files:
+        sync(path)
+    written = {
+        "stage": step.stage.name,
+        "version": step.stage.version,
+        "inputs": {name: _outline(value) for name, value in step.inputs.items()},
+        "files": {str(path.relative_to(folder)): digest(path) for path in files},
+        "seconds": seconds,
+        "versions": versions(),
+        "commit": commit(),
+    }
+    write_json(folder / "manifest.json", written)
+    sync(folder)
+
+
+def _outline(value: Any) -> Any:
+    """`value` itself where it is short, else its hash: a manifest need not repeat a data set."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return value if len(text) <= 2000 else {"sha256": hashlib.sha256(text.encode()).hexdigest()}
