@@ -1,20 +1,85 @@
-"""Settings as plain records: what the edge hands to everything below it."""
+"""Settings as plain records: what the edge hands to everything below it.
 
-from collections.abc import Mapping
+Each section checks itself: choices and bounds stand beside the field that they limit. What several sections have
+to agree on stands in `cli/agreement.py`; what the data and the model allow is found while a cell is planned.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
-# A field that came later is part of a stage's key only where it is set: the artifacts from before stay known.
-LATER = {"keyed": "where set"}
+from genclspp.suggest import hint
+from genclspp.task import SPLITS
 
 
 @dataclass(frozen=True)
-class DatasetSettings:
+class Bounds:
+    """What a number may be: from `low` to `high`; `is_open` leaves out these two."""
+
+    low: float
+    high: float = math.inf
+    is_open: bool = False
+
+    def allow(self, value: float) -> bool:
+        return self.low < value < self.high if self.is_open else self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        if math.isinf(self.high):
+            return f"{self.low:g} or more"
+        return f"a number between {self.low:g} and {self.high:g}"
+
+
+Count = Annotated[int, Bounds(0)]
+Positive = Annotated[int, Bounds(1)]
+Share = Annotated[float, Bounds(0, 1, is_open=True)]
+NotNegative = Annotated[float, Bounds(0)]
+
+
+class Section:
+    """A part of the configuration, which checks itself."""
+
+    section: ClassVar[str]  # its name there
+
+    def __init_subclass__(cls, name: str) -> None:
+        cls.section = name
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, with the full key, for a value outside the choices or bounds that its type names."""
+        for name, options in _limits(cast(Any, type(self))).items():
+            value = getattr(self, name)
+            if isinstance(options, Bounds) and value is not None and not options.allow(value):
+                raise ValueError(f"{self.section}.{name}={value}; expected {options}")
+            if isinstance(options, tuple) and value not in (None, *options):
+                raise ValueError(f"{self.section}.{name}={value!r}; {hint(value, options)}")
+
+
+@cache
+def _limits(kind: type) -> dict[str, Bounds | tuple[Any, ...]]:
+    """Field -> its bounds, or its choices."""
+    found = {name: _limit(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
+    return {name: limit for name, limit in found.items() if limit is not None}
+
+
+def _limit(hint: Any) -> Bounds | tuple[Any, ...] | None:
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    for part in get_args(hint):  # of Annotated[int, Bounds], or of a union with such a part
+        found = part if isinstance(part, Bounds) else _limit(part)
+        if found is not None:
+            return found
+    return None
+
+
+@dataclass(frozen=True)
+class DatasetSettings(Section, name="dataset"):
     """Where examples come from and how they become a task.
 
     source:      "tickets" (generated here), "local" (`path` is a file or a folder of splits) or "hub"
     text, label: column names; `rationale`, `id` and `ambiguous` may name further columns
-    several_labels: what to do with a row whose label is a list of none or several: "stop", or "drop" the row
+    several_labels: what to do with a row that has no label or several: "stop", or "drop" the row
     splits:      our split -> the name of the split (or of the file, without its ending) in the source; an empty
                  name leaves the source's split out
     *_size:      how many examples to keep of a split at most, stratified by label; null keeps all
@@ -34,13 +99,11 @@ class DatasetSettings:
     id: str | None = None
     ambiguous: str | None = None
     several_labels: Literal["stop", "drop"] = "stop"
-    splits: Mapping[str, str] = field(
-        default_factory=lambda: {"train": "train", "validation": "validation", "test": "test"}
-    )
-    train_size: int | None = None
-    validation_size: int | None = None
-    test_size: int | None = None
-    validation_fraction: float = 0.1
+    splits: Mapping[str, str] = field(default_factory=lambda: dict(zip(SPLITS, SPLITS, strict=True)))
+    train_size: Positive | None = None
+    validation_size: Positive | None = None
+    test_size: Positive | None = None
+    validation_fraction: Share = 0.1
     test_from: Literal["validation", "train"] | None = None
     labels: tuple[str, ...] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
@@ -51,9 +114,21 @@ class DatasetSettings:
     list_labels: bool = True
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for split in self.splits:
+            if split not in SPLITS:
+                raise ValueError(f"unknown split dataset.splits.{split}: {hint(split, SPLITS)}")
+        if self.source != "tickets" and not self.path:
+            wanted = "a file or a folder" if self.source == "local" else "a hub id"
+            raise ValueError(f"dataset.path is empty; dataset.source={self.source} needs {wanted}")
+        for label, count in Counter(self.labels or ()).items():
+            if count > 1:
+                raise ValueError(f"dataset.labels names {label!r} {count} times; expected each label once")
+
 
 @dataclass(frozen=True)
-class ModelSettings:
+class ModelSettings(Section, name="model"):
     """A causal language model.
 
     path:       a local folder in hub format, or a hub id; `package` names an installed package that carries it
@@ -76,14 +151,14 @@ class ModelSettings:
     eos: str | None = None
     chat: bool = True
     chat_args: Mapping[str, Any] = field(default_factory=dict)
-    max_length: int | None = None
+    max_length: Positive | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: str = "sdpa"
     trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
-class SftSettings:
+class SftSettings(Section, name="sft"):
     """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, as they are.
 
     packing: "tree" computes each prefix of a batch once, "none" pads sequences; the gradients are the same
@@ -95,58 +170,56 @@ class SftSettings:
     packing: Literal["tree", "none"] = "tree"
     args: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] | None = None
-    extra_examples: int | None = field(default=0, metadata=LATER)
-    extra_epochs: float = field(default=1.0, metadata=LATER)
+    extra_examples: Count | None = 0
+    extra_epochs: NotNegative = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.extra_examples != 0 and (self.args.get("max_steps") or 0) > 0:
+            raise ValueError(
+                f"sft.extra_examples={self.extra_examples} beside sft.args.max_steps, which alone decides how "
+                "long to train; expected num_train_epochs"
+            )
 
 
 @dataclass(frozen=True)
-class RlSettings:
+class RlSettings(Section, name="rl"):
     """Reinforcement learning.
 
-    learner:  "grpo" and "rloo" sample groups of completions (TRL); "expected" climbs the exact expected reward
-    args:     go, as they are, to `trl.GRPOConfig`, `trl.RLOOConfig` or, for "expected",
-              `transformers.TrainingArguments`
+    learner:  a `training.learners.Learner` with settings of its own; None for no reinforcement learning
+    args:     go, as they are, to the learner's own arguments: `trl.GRPOConfig`, `trl.RLOOConfig`, …
     examples: how many training examples to learn from in an epoch (seeded draw); null takes all
     focus:    which ones: "all" draws once among all; "unsolved" draws anew for every epoch among those that the
               policy answers rightly with a probability below `solved`; "rest" among those that SFT did not see
     warmup:   for focus "rest": share of the training examples that SFT sees
     held_out: validation examples to check the policy on; 0 checks nothing, and the last policy goes on
     checks:   how often at most, beside the start; the policy of the best check goes on
-    best:     by what a check is the best: the "accuracy" of the most likely answer, or the "reward", where that
-              pays for more than right answers; the other decides between equal ones
+    best:     what makes a check the best: the "accuracy" of the most likely answer, or the "reward" where that
+              pays for more than right answers; the other one breaks ties
     stop_invalid, stop_kl: collapse; RL stops where the probability of invalid text has risen by more, or the
               divergence from the start, in nats, is larger
-
-    Of "expected" alone (the others have their own in `args`):
-
-    beta:      weight of the divergence from the starting policy
-    entropy:   weight of the entropy of the answers
-    normalise: divide by the spread of each prompt's reward, as GRPO does
     """
 
-    learner: Literal["none", "grpo", "rloo", "expected"] = "none"
+    learner: Any = None
     args: Mapping[str, Any] = field(default_factory=dict)
-    examples: int | None = None
+    examples: Positive | None = None
     focus: Literal["all", "unsolved", "rest"] = "all"
-    solved: float = 0.9
-    warmup: float = 0.5
-    held_out: int = 200
-    checks: int = 5
-    best: Literal["accuracy", "reward"] = field(default="accuracy", metadata=LATER)
-    stop_invalid: float = 0.5
-    stop_kl: float = 30.0
-    beta: float = 0.0
-    entropy: float = 0.0
-    normalise: bool = False
+    solved: Share = 0.9
+    warmup: Share = 0.5
+    held_out: Count = 200
+    checks: Positive = 5
+    best: Literal["accuracy", "reward"] = "accuracy"
+    stop_invalid: NotNegative = 0.5
+    stop_kl: NotNegative = 30.0
 
 
 @dataclass(frozen=True)
-class ReasoningSettings:
+class ReasoningSettings(Section, name="reasoning"):
     """A thought before the answer, in training and inference.
 
-    max_thought_tokens: its length at most, closing tag included; null takes the longest training rationale and
-                        eight more, 128 where there are none, and half of the model's positions at most;
-                        a longer rationale is cut before SFT learns it
+    max_thought_tokens: of a thought, closing tag included; null takes the longest training rationale and eight
+                        more (128 without rationales), at most half of the model's positions; longer rationales
+                        are cut before SFT learns them
     """
 
     enabled: bool = False
@@ -154,7 +227,7 @@ class ReasoningSettings:
 
 
 @dataclass(frozen=True)
-class PredictSettings:
+class PredictSettings(Section, name="predict"):
     """Inference.
 
     batch_size:     prompts read at once; it changes speed, never results
@@ -162,13 +235,13 @@ class PredictSettings:
     calibration:    at most so many validation examples are read to calibrate probabilities
     """
 
-    batch_size: int = 32
-    max_new_tokens: int | None = None
-    calibration: int = 500
+    batch_size: Positive = 32
+    max_new_tokens: Positive | None = None
+    calibration: Count = 500
 
 
 @dataclass(frozen=True)
-class TrackingSettings:
+class TrackingSettings(Section, name="tracking"):
     """Where runs are mirrored to. `mode`: null goes online where an API key is at hand, else offline."""
 
     backend: Literal["wandb", "none"] = "none"
@@ -179,11 +252,20 @@ class TrackingSettings:
 
 @dataclass(frozen=True)
 class Reward:
-    """One reward: the function at `target` (dotted path), its weight and its own arguments."""
+    """A reward: a function (see `training/rewards.py`), its weight and its own arguments."""
 
     name: str
-    target: str
+    function: Callable[..., list[float]]
     weight: float = 1.0
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric beside the usual ones: a function (see `inference/metrics.py`) and its own arguments."""
+
+    name: str
+    function: Callable[..., float | None]
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -191,9 +273,9 @@ class Reward:
 class Cell:
     """One configuration of a sweep, whole and checked: what the pipeline runs.
 
-    sweep:   its name; `choices`: group -> the name typed on the command line, lists joined by "+"
-    overrides: the other words typed, sorted: knobs, which no choice names
-    train, infer: the strategies of each side (`prompts.Strategy`); `decoder`: a `decode.Decoder`
+    sweep:   its name; choices: group -> the name typed on the command line, lists joined by "+"
+    overrides: the other words typed, sorted
+    train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
     """
 
@@ -213,4 +295,5 @@ class Cell:
     predict: PredictSettings
     tracking: TrackingSettings
     reasoning: ReasoningSettings = ReasoningSettings()
+    metrics: tuple[Metric, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)

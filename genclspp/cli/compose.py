@@ -1,20 +1,21 @@
-"""The edge: from Hydra's configuration to a checked `Cell`."""
+"""From Hydra's configuration to a checked `Cell`."""
 
-import dataclasses
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from types import FunctionType
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from genclspp.cli import typed
+from genclspp.cli import agreement, typed
 from genclspp.settings import (
     Cell,
     DatasetSettings,
+    Metric,
     ModelSettings,
     PredictSettings,
     ReasoningSettings,
@@ -47,19 +48,6 @@ CHOICES = {
     "reward": "reward",
     "reasoning": "reasoning",
 }
-AT_LEAST = {
-    "model.max_length": 1,
-    "sft.extra_examples": 0,
-    "sft.extra_epochs": 0,
-    "rl.examples": 1,
-    "rl.held_out": 0,
-    "rl.checks": 1,
-    "rl.stop_invalid": 0,
-    "rl.stop_kl": 0,
-    "predict.batch_size": 1,
-    "predict.max_new_tokens": 1,
-    "predict.calibration": 0,
-}
 OPEN = ("sft.args", "rl.args", "dataset.names", "dataset.definitions", "model.chat_args", "model.overrides")
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 
@@ -74,16 +62,14 @@ def register() -> None:
 
 def cell(config: DictConfig) -> Cell:
     """The checked cell of a composed configuration; raises ValueError with the full key of what is wrong."""
-    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    plain.pop("hydra", None)
-    known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "name", "outputs", "seed"}
+    plain = {str(name): _plain(config, name) for name in config if name != "hydra"}
+    known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric", "name", "outputs", "seed"}
     for name in plain:
         if name not in known:
             raise ValueError(f"unknown key {name!r} at the top of the configuration; {hint(name, sorted(known))}")
     sections: dict[str, Any] = {
         name: typed.build(kind, plain.get(name) or {}, name) for name, kind in SECTIONS.items()
     }
-    _check_bounds(sections)
     both = plain.get("strategy") or {}
     train, infer = (plain.get("train"), plain.get("infer"))
     name = typed.check(plain.get("name"), str, "name")
@@ -92,7 +78,7 @@ def cell(config: DictConfig) -> Cell:
         raise ValueError(f"outputs={outputs!r}; expected a folder")
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
         raise ValueError(f"name={name!r} would be a folder; expected letters, digits, '_', '.', '+' or '-'")
-    return Cell(
+    made = Cell(
         sweep=name,
         outputs=outputs,
         seed=typed.check(plain.get("seed"), int, "seed"),
@@ -100,40 +86,20 @@ def cell(config: DictConfig) -> Cell:
         overrides=_overrides(config),
         train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
         infer=_strategies(both if infer is None else infer, "strategy" if infer is None else "infer"),
-        decoder=_part(plain.get("decode"), "decode"),
+        decoder=typed.part(plain.get("decode"), "decode"),
         rewards=tuple(_reward(name, part) for name, part in (plain.get("reward") or {}).items()),
+        metrics=tuple(_metric(name, part) for name, part in (plain.get("metric") or {}).items()),
         config=plain,
         **sections,
     )
+    agreement.check(made)
+    return made
 
 
-def _check_bounds(sections: Mapping[str, Any]) -> None:
-    for key, least in AT_LEAST.items():
-        section, _, name = key.partition(".")
-        value = getattr(sections[section], name)
-        if value is not None and value < least:
-            raise ValueError(f"{key}={value}; expected {least} or more")
-    for name in ("solved", "warmup"):
-        share = getattr(sections["rl"], name)
-        if not 0 < share < 1:
-            raise ValueError(f"rl.{name}={share}; expected a share between 0 and 1")
-    extra = sections["sft"].extra_examples
-    if extra == 0:
-        return
-    steps = sections["rl"].args.get("max_steps")
-    if isinstance(steps, int) and steps > 0:
-        raise ValueError(
-            f"rl.args.max_steps={steps} beside sft.extra_examples={extra} (rl=matched), which counts examples; "
-            "expected rl.examples and rl.args.num_train_epochs to say how long to train"
-        )
-    if not sections["sft"].enabled:
-        raise ValueError(f"sft.extra_examples={extra} beside sft=none; expected an SFT that goes on")
-    if sections["rl"].learner != "none":
-        learner = sections["rl"].learner
-        raise ValueError(
-            f"sft.extra_examples={extra} beside rl.learner={learner}; expected no RL, whose control it is "
-            "(rl=matched takes the number from rl.examples)"
-        )
+def _plain(config: DictConfig, name: Any) -> Any:
+    """What stands under `name`, resolved. Hydra's own part, the larger one, is left alone."""
+    value = config[name]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
@@ -161,7 +127,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
 def _overrides(config: DictConfig) -> str:
     """What was typed beside choices of groups: it tells apart the rows of a sweep over a knob."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
-    silent = {*CHOICES, "strategy", "experiment", "tracking", "name", "outputs", "seed"}
+    silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed"}
     last = {word.lstrip("+~").partition("=")[0]: word for word in hydra.overrides.task}
     return " ".join(
         word for key, word in sorted(last.items()) if key not in silent and not key.startswith("tracking.")
@@ -171,7 +137,7 @@ def _overrides(config: DictConfig) -> str:
 def _strategies(parts: Any, key: str) -> tuple[Any, ...]:
     if not isinstance(parts, Mapping):
         raise ValueError(f"{key}={parts!r}; expected a mapping of strategies")
-    made = [_part(part, f"{key}.{name}") for name, part in parts.items() if part is not None]
+    made = [typed.part(part, f"{key}.{name}") for name, part in parts.items() if part is not None]
     kinds = [type(part).__name__ for part in made]
     for kind in kinds:
         if kinds.count(kind) > 1:
@@ -181,30 +147,34 @@ def _strategies(parts: Any, key: str) -> tuple[Any, ...]:
     return tuple(made)
 
 
-def _part(values: Any, key: str) -> Any:
-    """An instance of a plug point: the class at `_target_`, called with the other values."""
-    if not isinstance(values, Mapping) or "_target_" not in values:
-        raise ValueError(f"{key}={values!r}; expected a mapping with a _target_")
-    kind = _resolve(values["_target_"], key)
-    given = {name: value for name, value in values.items() if name != "_target_"}
-    if dataclasses.is_dataclass(kind):
-        return typed.build(cast(type, kind), given, key)
-    return kind(**given)
-
-
 def _reward(name: str, values: Any) -> Reward:
-    if not isinstance(values, Mapping) or "_target_" not in values:
-        raise ValueError(f"reward.{name}={values!r}; expected a mapping with a _target_")
-    args = {key: value for key, value in values.items() if key not in ("_target_", "weight")}
-    function = _resolve(values["_target_"], f"reward.{name}")
-    if not callable(function):
-        raise ValueError(f"reward.{name}._target_={values['_target_']!r} is no function")
-    known = [argument for argument in _arguments(function) if argument not in COLUMNS]
-    for key in args:
-        if key not in known:
-            raise ValueError(f"unknown key reward.{name}.{key}; {hint(key, ['weight', *known])}")
+    function, args = _function(values, f"reward.{name}", COLUMNS, ("weight",))
     weight = typed.check(values.get("weight", 1.0), float, f"reward.{name}.weight")
-    return Reward(name, values["_target_"], weight, args)
+    return Reward(name, function, weight, args)
+
+
+def _metric(name: str, values: Any) -> Metric:
+    function, args = _function(values, f"metric.{name}", ("predictions", "labels"))
+    return Metric(name, function, args)
+
+
+def _function(
+    values: Any, key: str, passed: Sequence[str], ours: Sequence[str] = ()
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The function that `_target_` names, with its own arguments.
+
+    passed: what it is called with; all else that it takes comes from the YAML
+    ours:   further values in the YAML, which are not the function's
+    """
+    function = typed.target(values, key)
+    if not isinstance(function, FunctionType):
+        raise ValueError(f"{key}._target_={values['_target_']!r} is no function")
+    args = {name: value for name, value in values.items() if name not in ("_target_", *ours)}
+    known = [argument for argument in _arguments(function) if argument not in passed]
+    for name in args:
+        if name not in known:
+            raise ValueError(f"unknown key {key}.{name}; {hint(name, [*ours, *known])}")
+    return function, args
 
 
 def _arguments(function: Any) -> list[str]:
@@ -212,12 +182,3 @@ def _arguments(function: Any) -> list[str]:
     catch_all = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     given = inspect.signature(function).parameters.values()
     return [parameter.name for parameter in given if parameter.kind not in catch_all]
-
-
-def _resolve(target: str, key: str) -> Any:
-    from pkgutil import resolve_name
-
-    try:
-        return resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{key}._target_={target!r} cannot be imported: {error}") from error

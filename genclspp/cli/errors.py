@@ -4,8 +4,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
@@ -91,10 +92,30 @@ def _near_key(key: str) -> str:
         section, _, name = section.rpartition(".")
     if OmegaConf.select(config, key) is not None:
         return "some cells of the sweep have it, others not"
+    elsewhere = _in_another_choice(key)
+    if elsewhere:
+        return elsewhere
     beside = OmegaConf.select(config, section) if section else config
     return hint(
         f"{section}.{name}" if section else name, [f"{section}.{k}" if section else str(k) for k in beside]
     )
+
+
+def _in_another_choice(key: str) -> str | None:
+    """Where a key of the same name stands in some choice of the group that `key` begins with."""
+    group, _, name = key.partition(".")
+    for path in sorted((Path(CONF) / group).glob("*.yaml")):
+        for found in _keys(OmegaConf.to_container(OmegaConf.load(path))):
+            if found.rpartition(".")[2] == name.rpartition(".")[2]:
+                return f"{group}.{found} is there once {group}={path.stem} is chosen"
+    return None
+
+
+def _keys(values: Any, prefix: str = "") -> Iterator[str]:
+    """The keys of nested mappings, joined by dots."""
+    for name, value in values.items() if isinstance(values, dict) else ():
+        yield f"{prefix}{name}"
+        yield from _keys(value, f"{prefix}{name}.")
 
 
 def _first_alternative(word: str) -> str:

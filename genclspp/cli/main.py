@@ -27,15 +27,13 @@ def run(config: DictConfig) -> float:
 
 def _run(config: DictConfig) -> float:
     from genclspp import pipeline
-    from genclspp.report.record import record_path
+    from genclspp.report import records
     from genclspp.runs.terminal import Terminal, quiet
 
     cell = compose.cell(config)
     terminal = Terminal()
-    quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{record_path(cell).stem}.log", terminal.console)
-    if not sweep.is_checked():
-        pipeline.check(cell)
-    return pipeline.run(cell, terminal)["accuracy"]
+    quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{records.path_of(cell).stem}.log", terminal.console)
+    return pipeline.run(cell, sweep.memory(cell.outputs), terminal)["accuracy"]
 
 
 def main() -> None:

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from genclspp.cli import compose, errors
 from genclspp.settings import Cell
+
+if TYPE_CHECKING:
+    from genclspp.runs.plan import Memory
 
 
 class Sweep(Callback):
@@ -31,7 +33,7 @@ class Sweep(Callback):
             quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Console())
             cells = [compose.cell(one) for one in expand(config)]
             for one in cells:
-                pipeline.check(one)
+                pipeline.plan(one, memory(one.outputs))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes
             raise errors.stop(error) from error
         self.cells = cells
@@ -58,11 +60,10 @@ def show_records(cells: Sequence[Cell]) -> None:
     """The table of what the cells left, and where it lies."""
     from rich.console import Console
 
-    from genclspp.report import summary
-    from genclspp.report.record import record_path
+    from genclspp.report import records, summary
 
     console = Console(highlight=False)
-    wanted = [record_path(cell) for cell in cells]
+    wanted = [records.path_of(cell) for cell in cells]
     paths = [path for path in dict.fromkeys(wanted) if path.exists()]
     lost = sum(not path.exists() for path in wanted)
     if paths:
@@ -72,14 +73,19 @@ def show_records(cells: Sequence[Cell]) -> None:
         console.print(f"[red]{lost} of {len(cells)} cells have no record[/]: they failed, see above")
 
 
-def is_checked() -> bool:
-    """Whether this job belongs to a sweep whose cells `Sweep` has checked."""
-    config = HydraConfig.get()
-    return config.mode is RunMode.MULTIRUN and _is_grid(config)
+@cache
+def memory(outputs: str) -> "Memory":
+    """What this process has loaded and rendered so far, for all cells that write below `outputs`."""
+    from genclspp.runs.plan import Memory
+
+    return Memory()
 
 
 def expand(config: DictConfig) -> list[DictConfig]:
-    """The composed configuration of every cell that Hydra's own sweeper would launch; none for another sweeper."""
+    """The composed configuration of every cell that Hydra's own sweeper would launch; none for another sweeper.
+
+    Hydra's launcher in this process is handed the same ones afterwards, so that each is composed once.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -91,11 +97,15 @@ def expand(config: DictConfig) -> list[DictConfig]:
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(
         [*params, *config.hydra.overrides.task]
     )
-    return [
-        loader.load_sweep_config(config, list(one))
-        for batch in BasicSweeper.split_arguments(overrides, None)
-        for one in batch
-    ]
+    again = loader.load_sweep_config
+    grid = [tuple(one) for batch in BasicSweeper.split_arguments(overrides, None) for one in batch]
+    composed = {one: again(config, list(one)) for one in grid}
+
+    def hand_over(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        return composed.get(tuple(sweep_overrides)) or again(master_config, sweep_overrides)
+
+    loader.load_sweep_config = hand_over
+    return list(composed.values())
 
 
 def _is_grid(hydra: Any) -> bool:

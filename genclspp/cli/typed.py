@@ -3,6 +3,7 @@
 import dataclasses
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from genclspp.suggest import hint
@@ -15,7 +16,7 @@ def build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     if not isinstance(values, Mapping):
         raise ValueError(f"{prefix}={values!r}; expected a mapping of settings")
     fields = dataclasses.fields(cast(Any, kind))
-    hints = {field.name: get_type_hints(kind)[field.name] for field in fields}
+    hints = {field.name: _hints(cast(Any, kind))[field.name] for field in fields}
     for name in values:
         if name not in hints:
             raise ValueError(f"unknown key {prefix}.{name}; {hint(name, hints)}")
@@ -23,6 +24,11 @@ def build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     if missing:
         raise ValueError(f"{prefix}.{missing[0]} is missing")
     return kind(**{name: check(value, hints[name], f"{prefix}.{name}") for name, value in values.items()})
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def defaults(kind: type) -> dict[str, Any]:
@@ -40,7 +46,7 @@ def check(value: Any, kind: Any, key: str) -> Any:
     """`value` as the type of a settings field, or ValueError. Whole numbers pass as floats, lists as tuples."""
     origin, options = get_origin(kind), get_args(kind)
     if kind is Any:
-        return value
+        return part(value, key) if isinstance(value, Mapping) and "_target_" in value else value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in options:
             return None
@@ -61,6 +67,27 @@ def check(value: Any, kind: Any, key: str) -> Any:
     words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list"}
     wanted = words.get(kind) or words.get(cast(Any, origin)) or "a mapping"
     raise ValueError(f"{key}={value!r}; expected {wanted}")
+
+
+def part(values: Any, key: str) -> Any:
+    """A plug point: the frozen dataclass at `_target_`, made of the other values."""
+    kind = target(values, key)
+    if not dataclasses.is_dataclass(kind):
+        raise ValueError(f"{key}._target_={values['_target_']!r} is no dataclass, which such a part has to be")
+    given = {name: value for name, value in values.items() if name != "_target_"}
+    return build(cast(type, kind), given, key)
+
+
+def target(values: Any, key: str) -> Any:
+    """What `_target_` names."""
+    from pkgutil import resolve_name
+
+    if not isinstance(values, Mapping) or "_target_" not in values:
+        raise ValueError(f"{key}={values!r}; expected a mapping with a _target_")
+    try:
+        return resolve_name(values["_target_"])
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{key}._target_={values['_target_']!r} cannot be imported: {error}") from error
 
 
 def _is_required(field: dataclasses.Field, values: Mapping[str, Any]) -> bool:

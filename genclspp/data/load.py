@@ -33,7 +33,6 @@ def load(settings: DatasetSettings) -> Task:
     Raises ValueError or FileNotFoundError, with one sentence that says what was found, where, and what was
     expected.
     """
-    check(settings)
     source = {"tickets": _from_tickets, "local": _from_files, "hub": _from_hub}[settings.source](settings)
     order = labels.order(source.name, source.splits["train"], source.labels, settings)
     return Task(
@@ -46,30 +45,6 @@ def load(settings: DatasetSettings) -> Task:
         language=settings.language,
         list_labels=settings.list_labels,
     )
-
-
-def check(settings: DatasetSettings) -> None:
-    """Refuse settings that no data set can satisfy."""
-    for split in SPLITS:
-        size = getattr(settings, f"{split}_size")
-        if size is not None and size <= 0:
-            raise ValueError(f"dataset.{split}_size={size}; expected a number above 0, or null for all")
-    if not 0 < settings.validation_fraction < 1:
-        raise ValueError(f"dataset.validation_fraction={settings.validation_fraction}; expected 0 < x < 1")
-    for split in settings.splits:
-        if split not in SPLITS:
-            raise ValueError(f"unknown split dataset.splits.{split}: {hint(split, SPLITS)}")
-    if settings.language not in INSTRUCTIONS:
-        raise ValueError(f"dataset.language={settings.language!r}: {hint(settings.language, INSTRUCTIONS)}")
-    if settings.source not in ("tickets", "local", "hub"):
-        raise ValueError(
-            f"dataset.source={settings.source!r}: {hint(settings.source, ('tickets', 'local', 'hub'))}"
-        )
-    if settings.source != "tickets" and not settings.path:
-        wanted = "a file or a folder" if settings.source == "local" else "a hub id"
-        raise ValueError(f"dataset.path is empty; dataset.source={settings.source} needs {wanted}")
-    if settings.labels is not None:
-        labels.refuse_repeats("dataset.labels", settings.labels)
 
 
 def _from_tickets(settings: DatasetSettings) -> Source:

@@ -69,10 +69,11 @@ def test_every_strategy_composes_at_every_place(side: str, choice: str):
 
 @pytest.mark.parametrize(
     ("group", "choice"),
-    [(g, c) for g in ("decode", "sft", "rl", "reward", "reasoning", "tracking") for c in choices(g)],
+    [(g, c) for g in ("decode", "sft", "rl", "reward", "metric", "reasoning", "tracking") for c in choices(g)],
 )
 def test_every_other_choice_composes(group: str, choice: str):
-    made = cell(f"{group}={choice}")
+    partners = {"abstain": "strategy=uncertainty", "correct_format": "reasoning=think"}
+    made = cell(f"{group}={choice}", *([partners[choice]] if choice in partners else []))
     assert made.choices.get(group, choice) == choice
 
 
@@ -98,7 +99,7 @@ def test_the_matched_control_trains_by_sft_alone_on_as_many_examples_as_rl():
     matched, grpo = (cell(f"rl={name}", "rl.examples=64", "sft=lora") for name in ("matched", "grpo"))
     assert matched.sft.extra_examples == grpo.rl.examples == 64
     assert grpo.sft.extra_examples == 0
-    assert matched.rl.learner == "none"
+    assert matched.rl.learner is None
     assert cell("rl=matched").sft.extra_examples == 256
     matched, grpo = (cell(f"rl={name}", "rl.args.num_train_epochs=3") for name in ("matched", "grpo"))
     assert matched.sft.extra_epochs == grpo.rl.args["num_train_epochs"] == 3

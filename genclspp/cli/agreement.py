@@ -1,0 +1,67 @@
+"""What several sections of a cell have to agree on, checked once all of them are known."""
+
+from genclspp.settings import Cell
+
+
+def check(cell: Cell) -> None:
+    """Raise ValueError where choices of a cell contradict each other."""
+    _check_matched(cell)
+    _check_focus(cell)
+    _check_learner(cell)
+    _check_rewards(cell)
+
+
+def _check_matched(cell: Cell) -> None:
+    """SFT that goes on in the place of RL (rl=matched)."""
+    extra, steps = cell.sft.extra_examples, cell.rl.args.get("max_steps")
+    if extra == 0:
+        return
+    if isinstance(steps, int) and steps > 0:
+        raise ValueError(
+            f"rl.args.max_steps={steps} beside sft.extra_examples={extra} (rl=matched), which counts examples; "
+            "expected rl.examples and rl.args.num_train_epochs to say how long to train"
+        )
+    if not cell.sft.enabled:
+        raise ValueError(f"sft.extra_examples={extra} beside sft=none; expected an SFT that goes on")
+    if cell.rl.learner:
+        raise ValueError(
+            f"sft.extra_examples={extra} beside rl={cell.choices['rl']}; expected no RL, whose control it is "
+            "(rl=matched takes the number from rl.examples)"
+        )
+
+
+def _check_focus(cell: Cell) -> None:
+    if cell.rl.focus == "rest" and not (cell.sft.enabled and cell.rl.learner):
+        raise ValueError("rl.focus='rest' splits the training examples between SFT and RL; it needs both of them")
+    if cell.rl.focus == "unsolved" and cell.reasoning.enabled:
+        raise ValueError(
+            "rl.focus='unsolved' asks how likely the right answer is, which no list tells behind thoughts; with "
+            "reasoning=think, expected 'all' or 'rest'"
+        )
+
+
+def _check_learner(cell: Cell) -> None:
+    if cell.rl.learner and cell.rl.learner.lists_answers and cell.reasoning.enabled:
+        raise ValueError(
+            f"rl={cell.choices['rl']} needs a list of all that may be written, and thoughts cannot be listed; "
+            "with reasoning=think, choose a learner that samples (rl=grpo, rl=rloo), or rl=none"
+        )
+
+
+def _check_rewards(cell: Cell) -> None:
+    """Refuse a reward that could never pay: it declares what it needs (`training.rewards.needs`)."""
+    if not cell.rl.learner:
+        return
+    if not cell.rewards:
+        raise ValueError(f"rl={cell.choices['rl']} has no reward to maximise; choose one (reward=correct)")
+    can_abstain = any("uncertain" in strategy.requires() for strategy in cell.train)
+    offered = {"thoughts": cell.reasoning.enabled, "uncertain": can_abstain}
+    wanted = {
+        "thoughts": "pays for thoughts; it needs reasoning=think",
+        "uncertain": 'pays for the answer "uncertain", which the training prompts do not offer; it needs the '
+        "strategy uncertainty",
+    }
+    for reward in cell.rewards:
+        for need in vars(reward.function).get("needs", ()):
+            if not offered[need]:
+                raise ValueError(f"reward.{reward.name} {wanted[need]}")
