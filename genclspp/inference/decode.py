@@ -8,7 +8,7 @@ from genclspp.prompts.surfaces import parse
 
 
 @dataclass(frozen=True)
-class Reading:
+class PromptScores:
     """What the model says of one prompt. The sequences follow the order of the prompt's surfaces.
 
     logprobs:    log-probability of each answer, end token included
@@ -26,23 +26,23 @@ class Reading:
 
 
 class Decoder(Protocol):
-    """Chooses a label, and scores all of them."""
+    """Chooses a label, and scores all of them. It is a frozen dataclass, and declares what it needs to be told."""
 
     @property
-    def completes(self) -> bool:
-        """Whether `Reading.completion` is needed."""
+    def needs_completion(self) -> bool:
+        """Whether `PromptScores.completion` is needed."""
         ...
 
     @property
-    def blanks(self) -> bool:
-        """Whether `Reading.prior` is needed."""
+    def needs_prior(self) -> bool:
+        """Whether `PromptScores.prior` is needed."""
         ...
 
-    def scores(self, reading: Reading) -> list[float]:
+    def scores(self, said: PromptScores) -> list[float]:
         """One score per answer, higher is better; their softmax is the distribution over labels."""
         ...
 
-    def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
+    def choose(self, said: PromptScores, surfaces: Mapping[str, str]) -> str | None:
         """The label; None where the completion is invalid."""
         ...
 
@@ -51,29 +51,29 @@ class Decoder(Protocol):
 class Greedy:
     """Write the answer, token by token; then read it back."""
 
-    completes: ClassVar[bool] = True
-    blanks: ClassVar[bool] = False
+    needs_completion: ClassVar[bool] = True
+    needs_prior: ClassVar[bool] = False
 
-    def scores(self, reading: Reading) -> list[float]:
-        return list(reading.logprobs)
+    def scores(self, said: PromptScores) -> list[float]:
+        return list(said.logprobs)
 
-    def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
-        assert reading.completion is not None
-        return parse(reading.completion, surfaces)
+    def choose(self, said: PromptScores, surfaces: Mapping[str, str]) -> str | None:
+        assert said.completion is not None
+        return parse(said.completion, surfaces)
 
 
 @dataclass(frozen=True)
 class Constrained:
     """Write the answer, token by token, among the tokens that still lead to an answer."""
 
-    completes: ClassVar[bool] = False
-    blanks: ClassVar[bool] = False
+    needs_completion: ClassVar[bool] = False
+    needs_prior: ClassVar[bool] = False
 
-    def scores(self, reading: Reading) -> list[float]:
-        return list(reading.logprobs)
+    def scores(self, said: PromptScores) -> list[float]:
+        return list(said.logprobs)
 
-    def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
-        return list(surfaces)[reading.constrained]
+    def choose(self, said: PromptScores, surfaces: Mapping[str, str]) -> str | None:
+        return list(surfaces)[said.constrained]
 
 
 @dataclass(frozen=True)
@@ -85,26 +85,26 @@ class Perplexity:
     """
 
     normalise: Literal["mean", "sum", "pmi"] = "mean"
-    completes: ClassVar[bool] = False
+    needs_completion: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.normalise not in ("mean", "sum", "pmi"):
             raise ValueError(f"decode.normalise must be 'mean', 'sum' or 'pmi', found {self.normalise!r}")
 
     @property
-    def blanks(self) -> bool:
+    def needs_prior(self) -> bool:
         return self.normalise == "pmi"
 
-    def scores(self, reading: Reading) -> list[float]:
+    def scores(self, said: PromptScores) -> list[float]:
         if self.normalise == "mean":
-            return [total / length for total, length in zip(reading.logprobs, reading.lengths, strict=True)]
+            return [total / length for total, length in zip(said.logprobs, said.lengths, strict=True)]
         if self.normalise == "pmi":
-            assert reading.prior is not None
-            return [total - prior for total, prior in zip(reading.logprobs, reading.prior, strict=True)]
-        return list(reading.logprobs)
+            assert said.prior is not None
+            return [total - prior for total, prior in zip(said.logprobs, said.prior, strict=True)]
+        return list(said.logprobs)
 
-    def choose(self, reading: Reading, surfaces: Mapping[str, str]) -> str | None:
-        scores = self.scores(reading)
+    def choose(self, said: PromptScores, surfaces: Mapping[str, str]) -> str | None:
+        scores = self.scores(said)
         return list(surfaces)[best(scores)]
 
 

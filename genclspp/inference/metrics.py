@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genclspp.settings import Metric
 from genclspp.task import UNCERTAIN
 
 INVALID = "(invalid)"  # in brackets, so that no label of a data set is taken for it
@@ -33,8 +34,10 @@ class Prediction:
     truncated: bool = False
 
 
-def compute(predictions: Sequence[Prediction], labels: Sequence[str], seed: int = 0) -> dict[str, float | None]:
-    """All metrics of one cell, flat, as they stand in its record.
+def compute(
+    predictions: Sequence[Prediction], labels: Sequence[str], seed: int = 0, more: Sequence[Metric] = ()
+) -> dict[str, float | None]:
+    """All metrics of one cell, flat, as they stand in its record; those of `more` under their names.
 
     accuracy           invalid answers and abstentions count as wrong; `_low` and `_high` are the ends of its
                        95 % interval by Wilson (1927), which stays inside 0..1 and holds for small samples
@@ -75,7 +78,22 @@ def compute(predictions: Sequence[Prediction], labels: Sequence[str], seed: int 
         "majority": max(Counter(p.gold for p in predictions).values()) / count,
         "truncated_share": sum(p.truncated for p in predictions) / count,
         **{f"f1/{label}": score for label, score in scores.items()},
+        **{metric.name: metric.function(predictions, labels, **metric.args) for metric in more},
     }
+
+
+def mean_rank_distance(predictions: Sequence[Prediction], labels: Sequence[str]) -> float:
+    """By how many places the best real label is off on average, for labels with an order; 0 is the best."""
+    places = {label: place for place, label in enumerate(labels)}
+    return sum(abs(places[p.forced] - places[p.gold]) for p in predictions) / len(predictions)
+
+
+def matthews(predictions: Sequence[Prediction], labels: Sequence[str]) -> float:
+    """Matthews correlation for several classes (Gorodkin 2004); invalid answers and abstentions are a class."""
+    from sklearn.metrics import matthews_corrcoef
+
+    answered = [INVALID if p.label is None else p.label for p in predictions]
+    return float(matthews_corrcoef([p.gold for p in predictions], answered))
 
 
 def confusion(predictions: Sequence[Prediction], labels: Sequence[str]) -> list[tuple[str, str, int]]:

@@ -22,7 +22,7 @@ from transformers import TrainerCallback
 
 from genclspp.progress import Watch
 from genclspp.settings import RlSettings
-from genclspp.store import write_json
+from genclspp.store.files import write_json
 from genclspp.training.expected_trainer import terms
 from genclspp.trees import scoring
 

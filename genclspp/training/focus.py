@@ -15,7 +15,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import TrainerCallback
 
-from genclspp.store import write_json
+from genclspp.store.files import write_json
 
 
 def choose(chances: Sequence[float], solved: float, draws: int, random: Random) -> list[int]:

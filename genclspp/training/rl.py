@@ -1,85 +1,52 @@
 """Reinforcement learning with rule-based rewards, from the SFT policy or from the base model."""
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from pkgutil import resolve_name
-from random import Random
-from typing import Any
-
-import torch
-from datasets import Dataset
-from peft import PeftModel, get_peft_model
-from transformers import TrainingArguments
-from trl import GRPOConfig, RLOOConfig
+from typing import TYPE_CHECKING, Any
 
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import POLICY, Policy
 from genclspp.progress import Watch
-from genclspp.prompts import thoughts
-from genclspp.prompts.draft import Prompt, Prompts
+from genclspp.prompts.draft import Prompts
 from genclspp.settings import Reward, RlSettings
-from genclspp.store import write_json
-from genclspp.task import UNCERTAIN
-from genclspp.training.early_stopping import Check, Health, HeldOut
-from genclspp.training.expected_trainer import ExpectedTrainer
-from genclspp.training.focus import Focus
-from genclspp.training.grpo_trainer import TreeGRPOTrainer, TreeRLOOTrainer
+from genclspp.store.artifacts import stage
+from genclspp.store.files import write_json
+from genclspp.training import learners
+from genclspp.training import rewards as rewarding
+from genclspp.training.learners import Problem
 from genclspp.training.sft import adapter
-from genclspp.training.trainer import Listener, arguments, check_names, check_numbers, forget_checkpoints, train
-from genclspp.trees import scoring
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from genclspp.training.early_stopping import Check, Health
+    from genclspp.training.focus import Focus
+
+SUMMARY = "summary.json"
 
 
-def check(settings: RlSettings, count: int, out: Path) -> None:
-    """Raise ValueError where the library refuses the settings, or the learner has no use for them.
+def check(settings: RlSettings, count: int) -> None:
+    """Raise ValueError where the learner or its library refuses the settings.
 
     count: how many prompts there will be to learn from
     """
-    if settings.learner == "none":  # beside learners in a sweep, whose settings reach this cell too
-        check_names(list(ARGUMENTS.values()), settings.args, "rl.args")
-        return
-    for name in ("beta", "entropy", "normalise"):
-        value = getattr(settings, name)
-        if value and settings.learner != "expected":
-            raise ValueError(
-                f"rl.{name}={value} is a setting of rl=expected, which rl={settings.learner} would ignore; "
-                "its own are in rl.args"
-            )
-    args: Any = arguments(ARGUMENTS[settings.learner], settings.args, "rl.args", 0, out)
-    if settings.learner == "expected":
-        if args.label_smoothing_factor:
-            raise ValueError("rl.args.label_smoothing_factor has no meaning for rl=expected; leave it out")
-        return
-    _check_generation(args, count)
+    from genclspp.training.trainer import arguments, check_names
+
+    learner = settings.learner
+    if learner is None:  # beside learners in a sweep, whose settings reach this cell too
+        check_names([ours.arguments() for ours in learners.OURS], settings.args, "rl.args")
+    else:
+        learner.check(arguments(learner.arguments(), settings.args, "rl.args", 0, Path()), count)
 
 
-def _check_generation(args: Any, count: int) -> None:
-    """Refuse what TRL's sampling ahead makes impossible.
-
-    Of fewer prompts than it samples at once it would learn nothing, and completions that serve for several steps
-    are in no checkpoint.
-    """
-    at_once = args.generation_batch_size // args.num_generations
-    if count < at_once:
-        raise ValueError(
-            f"{count} prompts to learn from; expected {at_once} or more, as completions of so many are sampled at "
-            "once, or a smaller rl.args.per_device_train_batch_size"
-        )
-    cycle = args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps
-    if cycle > 1 and args.save_strategy == "steps" and args.save_steps % cycle:
-        raise ValueError(
-            f"rl.args.save_steps={args.save_steps:g}; expected a multiple of {cycle}, as completions serve for "
-            f"{cycle} steps and learning that was interrupted can only go on between them"
-        )
-
-
+@stage("rl", version=1)
 def fit(
     policy: Policy,
     prompts: Prompts,
-    held_out: Prompts,
+    held_out: Prompts | None,
     rewards: Sequence[Reward],
     settings: RlSettings,
     lora: Mapping[str, Any] | None,
@@ -91,27 +58,29 @@ def fit(
 
     A policy that is an adapter goes on as that adapter; a base model gets a new one where `lora` is given.
     """
+    from peft import PeftModel, get_peft_model
+
+    from genclspp.training.trainer import Listener, check_numbers, forget_checkpoints, train
+
     model = weights.load(policy, train=True)
     if lora is not None and not isinstance(model, PeftModel):
         model = get_peft_model(model, adapter(lora))
     # TRL's `disable_dropout` leaves dropout in attention as it is.
-    if settings.learner == "expected" or settings.args.get("disable_dropout"):
+    if settings.learner.disables_dropout or settings.args.get("disable_dropout"):
         weights.disable_dropout(model)
-    course = Course(policy, prompts, rewards, settings, seed, out)
-    data, focus = draws(model, course)
-    trainer = LEARNERS[settings.learner](model, course, data)
-    for callback in (Listener(watch), *focus):
+    problem = Problem(policy, prompts, rewards, settings, seed, out)
+    data, focus = draws(model, problem)
+    trainer = settings.learner.trainer(model, problem, data)
+    health = guard(model, problem, held_out, watch) if held_out else None
+    for callback in (Listener(watch), *focus, *([health] if health else [])):
         trainer.add_callback(callback)
-    health = guard(model, course, held_out, watch)
-    if health:
-        trainer.add_callback(health)
     train(trainer, out)
     if health:
         health.adopt(POLICY)
     else:
         check_numbers(trainer)
         weights.save(trainer.model, policy, out)
-    write_json(out / "summary.json", summary(trainer.state) | (health.summary() if health else {}))
+    write_json(out / SUMMARY, summary(trainer.state) | (health.summary() if health else {}))
     forget_checkpoints(out)
     if health:  # after the checkpoints, which may need it
         health.forget()
@@ -119,147 +88,98 @@ def fit(
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class Course:
-    """What a learner is given besides the model."""
+def told(folder: Path) -> str | None:
+    """How RL fared on held-out prompts, in one line; None where it was not checked."""
+    found = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    if "rl/best_step" not in found:
+        return None
+    start, best = (100 * found[name] for name in ("rl/accuracy_start", "rl/accuracy"))
+    return (
+        f"held-out accuracy {start:.1f} → {best:.1f} %, the best of {found['rl/steps']} steps: "
+        f"step {found['rl/best_step']}"
+    )
 
-    policy: Policy
-    prompts: Prompts
-    rewards: Sequence[Reward]
-    settings: RlSettings
-    seed: int
-    out: Path
 
-
-def draws(model: Any, course: Course) -> tuple[Dataset, list[Focus]]:
+def draws(model: Any, problem: Problem) -> "tuple[Dataset, list[Focus]]":
     """The rows to learn from, and what chooses them anew in every epoch, if anything does."""
-    settings, prompts = course.settings, course.prompts
-    some = replace(prompts, items=drawn(prompts, settings, course.seed))
+    from datasets import Dataset
+
+    from genclspp.training.focus import Focus
+
+    settings, prompts, seed = problem.settings, problem.prompts, problem.seed
+    some = learners.drawn(prompts, settings.examples, seed)
     if settings.focus != "unsolved":
-        return Dataset.from_list(columns(model, course, some)), []
-    tokens, texts = tokenizers.tokenizer(course.policy), [item.text for item in prompts.items]
-    golds = torch.tensor(right(prompts))[:, None]
+        return Dataset.from_list(settings.learner.rows(model, problem, some)), []
+    chances = _chances(problem.policy, prompts)
+    rows = settings.learner.rows(model, problem, prompts)
+    focus = Focus(rows, len(some.items), chances, settings.solved, seed, problem.out / "focus")
+    return focus.dataset(), [focus]
+
+
+def _chances(policy: Policy, prompts: Prompts) -> Callable[[Any], list[float]]:
+    """What tells a model's probability of the right answer to each prompt."""
+    import torch
+
+    from genclspp.trees import scoring
+
+    tokens, texts = tokenizers.tokenizer(policy), [item.text for item in prompts.items]
+    golds = torch.tensor(rewarding.right(prompts))[:, None]
 
     def chances(model: Any) -> list[float]:
         logprobs = scoring.label_logprobs(model, tokens, texts, prompts.completions())
         return logprobs.gather(1, golds)[:, 0].exp().tolist()
 
-    rows = columns(model, course, prompts)
-    focus = Focus(rows, len(some.items), chances, settings.solved, course.seed, course.out / "focus")
-    return focus.dataset(), [focus]
+    return chances
 
 
-def drawn(prompts: Prompts, settings: RlSettings, seed: int) -> tuple[Prompt, ...]:
-    """At most `settings.examples` of the prompts."""
-    if settings.examples is None or settings.examples >= len(prompts.items):
-        return prompts.items
-    return tuple(Random(seed).sample(prompts.items, settings.examples))
+def guard(model: Any, problem: Problem, held_out: Prompts, watch: Watch) -> "Health":
+    """What checks the policy on `held_out` while it learns."""
+    from genclspp.training.early_stopping import Health
 
-
-def columns(model: Any, course: Course, prompts: Prompts) -> list[dict[str, Any]]:
-    """One row per prompt, with what the learner reads."""
-    if course.settings.learner != "expected":
-        return rows(prompts)
-    texts = [item.text for item in prompts.items]
-    given = [
-        {"prompt": text, "rewards": rewards}
-        for text, rewards in zip(texts, table(prompts, course.rewards), strict=True)
-    ]
-    if not course.settings.beta:
-        return given
-    start = scoring.label_logprobs(
-        model, tokenizers.tokenizer(course.policy), texts, prompts.completions()
-    ).tolist()
-    return [{**row, "start": logprobs} for row, logprobs in zip(given, start, strict=True)]
-
-
-def sampled(trainer: type, model: Any, course: Course, data: Dataset) -> Any:
-    """TRL's GRPO or RLOO: groups of sampled completions."""
-    settings, out = course.settings, course.out
-    given = {"max_completion_length": longest_completion(course.policy, course.prompts), **settings.args}
-    args: Any = arguments(ARGUMENTS[settings.learner], given, "rl.args", course.seed, out)
-    args.reward_weights = [reward.weight for reward in course.rewards]
-    if not isinstance(model, PeftModel):
-        # TRL loads the reference model from the policy's own folder, so the start must lie in one.
-        model.save_pretrained(out / "start")
-        model.name_or_path = model.config._name_or_path = str(out / "start")
-    made = trainer(
-        model=model,
-        args=args,
-        reward_funcs=[function(reward) for reward in course.rewards],
-        train_dataset=data,
-        processing_class=tokenizers.tokenizer(course.policy),
-    )
-    if made.ref_model is not None:
-        weights.straighten_head(made.ref_model)
-    return made
-
-
-def exact(model: Any, course: Course, data: Dataset) -> ExpectedTrainer:
-    """The exact expected reward over all answers."""
-    settings = course.settings
-    return ExpectedTrainer(
-        model,
-        arguments(TrainingArguments, settings.args, "rl.args", course.seed, course.out),
-        answers=course.prompts.completions(),
-        beta=settings.beta,
-        entropy=settings.entropy,
-        normalise=settings.normalise,
-        train_dataset=data,
-        processing_class=tokenizers.tokenizer(course.policy),
-    )
-
-
-ARGUMENTS: dict[str, type] = {"grpo": GRPOConfig, "rloo": RLOOConfig, "expected": TrainingArguments}
-LEARNERS: dict[str, Callable[[Any, Course, Dataset], Any]] = {
-    "grpo": partial(sampled, TreeGRPOTrainer),
-    "rloo": partial(sampled, TreeRLOOTrainer),
-    "expected": exact,
-}
-
-
-def guard(model: Any, course: Course, held_out: Prompts, watch: Watch) -> Health | None:
-    """What checks the policy on `held_out` while it learns; None without held-out prompts."""
-    if not held_out.items:
-        return None
     return Health(
-        examine=(listened if held_out.thought_tokens else scored)(model, course, held_out),
-        save=lambda model, folder: weights.save(model, course.policy, folder),
-        settings=course.settings,
+        examine=(listened if held_out.thought_tokens else scored)(model, problem, held_out),
+        save=lambda model, folder: weights.save(model, problem.policy, folder),
+        settings=problem.settings,
         watch=watch,
-        out=course.out,
+        out=problem.out,
     )
 
 
-def scored(start: Any, course: Course, held_out: Prompts) -> Callable[[Any, int], Check]:
+def scored(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any, int], Check]":
     """Checks by the probabilities of all answers."""
-    tokens, texts = tokenizers.tokenizer(course.policy), [item.text for item in held_out.items]
+    import torch
+
+    from genclspp.training.early_stopping import HeldOut
+    from genclspp.trees import scoring
+
+    tokens, texts = tokenizers.tokenizer(problem.policy), [item.text for item in held_out.items]
     known = HeldOut(
         texts=texts,
         answers=held_out.completions(),
-        rewards=torch.tensor(table(held_out, course.rewards)),
-        golds=torch.tensor(right(held_out)),
+        rewards=torch.tensor(rewarding.table(held_out, problem.rewards)),
+        golds=torch.tensor(rewarding.right(held_out)),
         start=scoring.label_logprobs(start, tokens, texts, held_out.completions()),
     )
     return lambda model, step: known.check(model, tokens, step)
 
 
-def listened(start: Any, course: Course, held_out: Prompts) -> Callable[[Any, int], Check]:
+def listened(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any, int], Check]":
     """Checks by what is written greedily, where thoughts come first and answers alone have no probabilities."""
-    tokens, texts = tokenizers.tokenizer(course.policy), [item.text for item in held_out.items]
-    asked, room = rows(held_out), longest_completion(course.policy, held_out)
+    from genclspp.training.early_stopping import Check
+    from genclspp.trees import scoring
+
+    tokens, texts = tokenizers.tokenizer(problem.policy), [item.text for item in held_out.items]
+    asked, room = rewarding.rows(held_out), held_out.most_tokens
 
     def check(model: Any, step: int) -> Check:
         ids = scoring.generate(model, tokens, texts, max_new_tokens=room)
         written = [tokens.decode(row, skip_special_tokens=True) for row in ids]
 
-        def mean(rewards: Sequence[Reward]) -> float:
-            return sum(total(rewards, written, asked)) / len(asked)
+        def mean(paid: Sequence[Reward]) -> float:
+            return sum(rewarding.total(paid, written, asked)) / len(asked)
 
-        correct, parsed = (
-            mean([Reward(name, f"genclspp.training.rewards.{name}")]) for name in ("correct", "parsed")
-        )
-        return Check(step, accuracy=correct, reward=mean(course.rewards), invalid=1 - parsed)
+        correct, parsed = (mean([Reward("", function)]) for function in (rewarding.correct, rewarding.parsed))
+        return Check(step, accuracy=correct, reward=mean(problem.rewards), invalid=1 - parsed)
 
     return check
 
@@ -272,60 +192,3 @@ def summary(state: Any) -> dict[str, float]:
         if values:
             found[f"rl/{name}"] = sum(values) / len(values)
     return found
-
-
-def right(prompts: Prompts) -> list[int]:
-    """Place of the right answer of each prompt among the surfaces."""
-    places = {surface: place for place, surface in enumerate(prompts.surfaces.values())}
-    return [places[item.answer] for item in prompts.items]
-
-
-def table(prompts: Prompts, rewards: Sequence[Reward]) -> list[list[float]]:
-    """The weighted reward of each answer to each prompt, and of anything else in a last column."""
-    written = [*prompts.surfaces.values(), ""]
-    sums = total(rewards, written * len(prompts.items), [row for row in rows(prompts) for _ in written])
-    return [sums[k : k + len(written)] for k in range(0, len(sums), len(written))]
-
-
-def total(
-    rewards: Sequence[Reward], completions: Sequence[str], asked: Sequence[Mapping[str, Any]]
-) -> list[float]:
-    """The weighted reward of each completion; `asked` holds its row of `rows`."""
-    columns = {name: [row[name] for row in asked] for name in asked[0]}
-    columns["prompts"] = columns.pop("prompt")  # as TRL names it
-    sums = [0.0] * len(asked)
-    for reward in rewards:
-        given = function(reward)(completions=list(completions), **columns)
-        sums = [so_far + reward.weight * value for so_far, value in zip(sums, given, strict=True)]
-    return sums
-
-
-def rows(prompts: Prompts) -> list[dict[str, Any]]:
-    """One row per prompt, with the columns that rewards read.
-
-    opening: the end of the prompt that belongs to what is written
-    """
-    surfaces = list(prompts.surfaces.values())
-    sign = prompts.surfaces.get(UNCERTAIN)
-    shared = {"surfaces": surfaces, "uncertain": sign, "opening": thoughts.OPEN if prompts.thought_tokens else ""}
-    return [{"prompt": item.text, "answer": item.answer, **shared} for item in prompts.items]
-
-
-def function(reward: Reward) -> Any:
-    """The reward's function with its own arguments; TRL calls it by name and logs it under that name.
-
-    It is handed whole completions: with the tag that a prompt has opened for them.
-    """
-    bound = partial(resolve_name(reward.target), **reward.args)
-
-    def pay(completions: Sequence[str], opening: Sequence[str], **columns: Any) -> list[float]:
-        whole = [start + written for start, written in zip(opening, completions, strict=True)]
-        return bound(completions=whole, **columns)
-
-    pay.__name__ = reward.name
-    return pay
-
-
-def longest_completion(policy: Policy, prompts: Prompts) -> int:
-    """Tokens that may be written: a thought, and what comes behind it."""
-    return prompts.thought_tokens + tokenizers.longest_completion(policy, prompts.completions())

@@ -15,9 +15,9 @@ from genclspp.progress import Silent
 from genclspp.prompts.draft import Prompt, Prompts
 from genclspp.prompts.surfaces import parse
 from genclspp.settings import ModelSettings, Reward, RlSettings
-from genclspp.store import Artifact, Store
+from genclspp.store.artifacts import Artifact, Store
 from genclspp.task import UNCERTAIN
-from genclspp.training import rl
+from genclspp.training import learners, rewards, rl
 from genclspp.training.expected_trainer import Stratified, answer_logprobs, objective, outcomes, terms
 from genclspp.training.grpo_trainer import sample
 from genclspp.trees import scoring
@@ -73,9 +73,9 @@ def test_probabilities_are_the_same_in_one_call_and_without_trees(policy: Policy
 
 def test_checkpointed_gradients_learn_too(policy: Policy, tmp_path: Path) -> None:
     args = {"max_steps": 2, "per_device_train_batch_size": 8, "logging_steps": 1, "gradient_checkpointing": True}
-    settings = RlSettings(learner="expected", args=args)
-    rewards = [Reward("correct", "genclspp.training.rewards.correct")]
-    rl.fit(policy, side(), side(), rewards, settings, None, 0, Silent(), tmp_path)
+    settings = RlSettings(learner=learners.Expected(), args=args)
+    paying = [Reward("correct", rewards.correct)]
+    rl.fit(policy, side(), side(), paying, settings, None, 0, Silent(), tmp_path)
     assert (tmp_path / "summary.json").exists()
 
 
@@ -177,12 +177,12 @@ def side(uncertain: str | None = None) -> Prompts:
 
 
 def test_each_answer_and_anything_else_have_the_reward_of_their_text() -> None:
-    rewards = [
-        Reward("correct", "genclspp.training.rewards.correct", 1.0),
-        Reward("parsed", "genclspp.training.rewards.parsed", 0.1),
-        Reward("abstained", "genclspp.training.rewards.abstained", 0.3),
+    paying = [
+        Reward("correct", rewards.correct, 1.0),
+        Reward("parsed", rewards.parsed, 0.1),
+        Reward("abstained", rewards.abstained, 0.3),
     ]
-    rows = rl.table(side(uncertain="unsure"), rewards)
+    rows = rewards.table(side(uncertain="unsure"), paying)
     # answers "a", "ab", "b c", "unsure", then anything else; right are "a" and "ab"
     assert rows[0] == pytest.approx([1.1, 0.1, 0.1, 0.4, 0.0])
     assert rows[1] == pytest.approx([0.1, 1.1, 0.1, 0.4, 0.0])
@@ -213,12 +213,10 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 
 
 def test_the_trainer_learns_from_stratified_batches(policy: Policy, tmp_path: Path) -> None:
-    settings = RlSettings(learner="expected", args={"per_device_train_batch_size": 2})
-    course = rl.Course(
-        policy, side(), [Reward("correct", "genclspp.training.rewards.correct", 1.0)], settings, 0, tmp_path
-    )
+    settings = RlSettings(learner=learners.Expected(), args={"per_device_train_batch_size": 2})
+    problem = learners.Problem(policy, side(), [Reward("correct", rewards.correct, 1.0)], settings, 0, tmp_path)
     model = weights.load(policy, train=True)
-    trainer = rl.exact(model, course, rl.draws(model, course)[0])
+    trainer = settings.learner.trainer(model, problem, rl.draws(model, problem)[0])
     loader = trainer.get_train_dataloader()
     assert [sorted(map(best, batch["rewards"])) for batch in loader] == [[0, 1]] * 4
     loader.set_epoch(3)  # as the trainer tells every epoch
@@ -228,9 +226,9 @@ def test_the_trainer_learns_from_stratified_batches(policy: Policy, tmp_path: Pa
 @pytest.mark.parametrize("lora", [None, {"r": 4, "target_modules": "all-linear"}])
 def test_the_reward_rises_and_the_policy_can_be_loaded(policy: Policy, tmp_path: Path, lora: dict | None) -> None:
     args = {"max_steps": 12, "per_device_train_batch_size": 8, "learning_rate": 0.01, "logging_steps": 1}
-    settings = RlSettings(learner="expected", args=args, beta=0.001, normalise=True)
-    rewards = [Reward("correct", "genclspp.training.rewards.correct", 1.0)]
-    rl.fit(policy, side(), side(), rewards, settings, lora, 0, Silent(), tmp_path)
+    settings = RlSettings(learner=learners.Expected(beta=0.001, normalise=True), args=args)
+    paying = [Reward("correct", rewards.correct, 1.0)]
+    rl.fit(policy, side(), side(), paying, settings, lora, 0, Silent(), tmp_path)
     curves = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
     rows = [row for row in curves if "reward" in row]
     assert rows[0].keys() >= {

@@ -14,8 +14,8 @@ from genclspp.models.policy import POLICY, Policy
 from genclspp.progress import Silent
 from genclspp.prompts.draft import Prompt, Prompts
 from genclspp.settings import ModelSettings, Reward, RlSettings
-from genclspp.store import Artifact, Store
-from genclspp.training import rl
+from genclspp.store.artifacts import Artifact, Store
+from genclspp.training import focus, learners, rewards, rl
 from genclspp.training.early_stopping import Health
 from genclspp.training.trainer import CURVES
 from genclspp.trees import scoring
@@ -28,10 +28,10 @@ SIDE = Prompts(
     {answer: answer for answer in ANSWERS},
     "",
     tuple(Prompt(f"train-{k}", f"{TEXTS[k % 3]}{'!' * (k // 3)}", ANSWERS[k % 3]) for k in range(12)),
+    answer_tokens=3,
 )
-NOTHING = Prompts({}, "", ())
-CORRECT = Reward("correct", "genclspp.training.rewards.correct", 1.0)
-PARSED = Reward("parsed", "genclspp.training.rewards.parsed", -1.0)  # rewards invalid text
+CORRECT = Reward("correct", rewards.correct, 1.0)
+PARSED = Reward("parsed", rewards.parsed, -1.0)  # rewards invalid text
 ARGS = {
     "num_train_epochs": 3,
     "per_device_train_batch_size": 4,
@@ -44,10 +44,10 @@ ARGS = {
 }
 SAMPLED = {**ARGS, "num_generations": 2, "beta": 0.02}
 SETTINGS = {
-    "expected": RlSettings(learner="expected", args=ARGS, beta=0.001, normalise=True),
-    "grpo": RlSettings(learner="grpo", args=SAMPLED),
-    "rloo": RlSettings(learner="rloo", args=SAMPLED),
-    "unsolved": RlSettings(learner="expected", args=ARGS, examples=8, focus="unsolved", solved=0.5),
+    "expected": RlSettings(learner=learners.Expected(beta=0.001, normalise=True), args=ARGS),
+    "grpo": RlSettings(learner=learners.Grpo(), args=SAMPLED),
+    "rloo": RlSettings(learner=learners.Rloo(), args=SAMPLED),
+    "unsolved": RlSettings(learner=learners.Expected(), args=ARGS, examples=8, focus="unsolved", solved=0.5),
 }
 
 
@@ -67,9 +67,9 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     """Writes answers most of the time, the right one more often than not."""
     start = folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
     args = {**ARGS, "num_train_epochs": 3}
-    warm = RlSettings(learner="expected", args=args, normalise=True)
+    warm = RlSettings(learner=learners.Expected(normalise=True), args=args)
     out = tmp_path_factory.mktemp("warm")
-    rl.fit(start, SIDE, NOTHING, [CORRECT], warm, None, 0, Silent(), out)
+    rl.fit(start, SIDE, None, [CORRECT], warm, None, 0, Silent(), out)
     return start.after(Artifact("rl", "0" * 16, out))
 
 
@@ -90,7 +90,7 @@ def accuracy(policy: Policy, out: Path) -> float:
     learned = weights.load(policy.after(Artifact("rl", "1" * 16, out)))
     texts = [item.text for item in SIDE.items]
     logprobs = scoring.label_logprobs(learned, tokenizers.tokenizer(policy), texts, list(ANSWERS))
-    return (logprobs.argmax(1) == torch.tensor(rl.right(SIDE))).float().mean().item()
+    return (logprobs.argmax(1) == torch.tensor(rewards.right(SIDE))).float().mean().item()
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -111,14 +111,14 @@ def test_the_policy_of_the_best_check_goes_on(policy: Policy, name: str, tmp_pat
 
 
 def test_the_start_knows_something_but_not_all(policy: Policy, tmp_path: Path) -> None:
-    told = fit(policy, RlSettings(learner="expected", args={**ARGS, "max_steps": 1}), tmp_path)
+    told = fit(policy, RlSettings(learner=learners.Expected(), args={**ARGS, "max_steps": 1}), tmp_path)
     assert 1 / 3 < told["rl/accuracy_start"] < 1
     assert told["rl/invalid_start"] < 0.6
 
 
 def test_learning_that_does_harm_leaves_the_start(policy: Policy, tmp_path: Path) -> None:
-    wrong = Reward("correct", CORRECT.target, -1.0)
-    told = fit(policy, RlSettings(learner="expected", args=ARGS), tmp_path, wrong)
+    wrong = Reward("correct", rewards.correct, -1.0)
+    told = fit(policy, RlSettings(learner=learners.Expected(), args=ARGS), tmp_path, wrong)
     assert told["rl/best_step"] == 0
     assert told["rl/accuracy"] == told["rl/accuracy_start"]
     assert policy.trained is not None
@@ -127,7 +127,9 @@ def test_learning_that_does_harm_leaves_the_start(policy: Policy, tmp_path: Path
 
 
 def test_a_collapse_is_stopped_and_said(policy: Policy, tmp_path: Path) -> None:
-    settings = RlSettings(learner="expected", args={**ARGS, "learning_rate": 0.05}, checks=9, stop_invalid=0.3)
+    settings = RlSettings(
+        learner=learners.Expected(), args={**ARGS, "learning_rate": 0.05}, checks=9, stop_invalid=0.3
+    )
     with pytest.warns(UserWarning, match=r"RL collapsed at step \d of 9 .*the policy of step \d goes on"):
         told = fit(policy, settings, tmp_path, PARSED)
     assert told["rl/steps"] < 9
@@ -164,7 +166,7 @@ def test_without_checks_a_policy_that_is_no_longer_a_number_stops(
 ) -> None:
     args = {**SETTINGS[name].args, "learning_rate": 1e25, "max_grad_norm": 1e9}
     with pytest.raises(ValueError, match=r"the policy no longer gives numbers: .* than 1e\+25"):
-        rl.fit(policy, SIDE, NOTHING, [CORRECT], replace(SETTINGS[name], args=args), None, 0, Silent(), tmp_path)
+        rl.fit(policy, SIDE, None, [CORRECT], replace(SETTINGS[name], args=args), None, 0, Silent(), tmp_path)
 
 
 def test_a_start_without_numbers_is_refused(policy: Policy, tmp_path: Path) -> None:
@@ -209,14 +211,14 @@ def test_an_interrupted_learner_goes_on_to_the_same_policy(
 def test_every_epoch_is_drawn_among_the_unsolved(policy: Policy, tmp_path: Path) -> None:
     seen: list[list[str]] = []
 
-    class Notes(rl.Focus):
+    class Notes(focus.Focus):
         def _look_up(self, batch: Any) -> Any:
             found = super()._look_up(batch)
             seen.append(found["prompt"])
             return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rl, "Focus", Notes)
+        patch.setattr(focus, "Focus", Notes)
         fit(policy, SETTINGS["unsolved"], tmp_path)
     drawn = [text for texts in seen for text in texts]
     assert len(drawn) >= 3 * 8

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.inference.decode import Constrained, Greedy, Perplexity, Reading
+from genclspp.inference.decode import Constrained, Greedy, Perplexity, PromptScores
 from genclspp.task import UNCERTAIN
 
 SURFACES = {"no": "no", "none": "no match", UNCERTAIN: "uncertain"}
 # The long answer is less likely as a whole, and more likely per token.
-READING = Reading(
+READING = PromptScores(
     logprobs=[-2.0, -3.0, -4.0],
     lengths=[2, 4, 2],
     constrained=0,
@@ -36,7 +36,7 @@ def test_decoders_choose_like_this(decoder, label, scores):
 
 
 @pytest.mark.parametrize(
-    ("decoder", "completes", "blanks"),
+    ("decoder", "needs_completion", "needs_prior"),
     [
         (Greedy(), True, False),
         (Constrained(), False, False),
@@ -45,15 +45,15 @@ def test_decoders_choose_like_this(decoder, label, scores):
         (Perplexity("pmi"), False, True),
     ],
 )
-def test_decoders_say_what_they_need(decoder, completes, blanks):
-    assert (decoder.completes, decoder.blanks) == (completes, blanks)
+def test_decoders_say_what_they_need(decoder, needs_completion, needs_prior):
+    assert (decoder.needs_completion, decoder.needs_prior) == (needs_completion, needs_prior)
 
 
 @pytest.mark.parametrize(
     ("written", "label"), [("", None), (" maybe", None), ("uncertain", UNCERTAIN), ("no", "no")]
 )
 def test_greedy_may_fail_to_answer(written, label):
-    assert Greedy().choose(Reading([-1, -2, -3], [2, 3, 2], 0, written), SURFACES) == label
+    assert Greedy().choose(PromptScores([-1, -2, -3], [2, 3, 2], 0, written), SURFACES) == label
 
 
 def test_an_unknown_normalisation_is_refused():
@@ -66,7 +66,7 @@ answers = st.lists(st.tuples(st.floats(-50, 0), st.integers(1, 9)), min_size=2, 
 
 @given(answers)
 def test_the_best_score_has_the_lowest_perplexity(rows):
-    reading = Reading([total for total, _ in rows], [length for _, length in rows], 0)
+    reading = PromptScores([total for total, _ in rows], [length for _, length in rows], 0)
     perplexities = [math.exp(-total / length) for total, length in rows]
     chosen = Perplexity().choose(reading, {str(k): str(k) for k in range(len(rows))})
     assert perplexities[int(chosen)] == pytest.approx(min(perplexities))
@@ -75,7 +75,7 @@ def test_the_best_score_has_the_lowest_perplexity(rows):
 @given(answers, st.floats(-5, 5))
 def test_pmi_does_not_care_how_likely_an_answer_is_anyway(rows, shift):
     logprobs, lengths = [total for total, _ in rows], [length for _, length in rows]
-    before = Perplexity("pmi").scores(Reading(logprobs, lengths, 0, prior=[0.0] * len(rows)))
+    before = Perplexity("pmi").scores(PromptScores(logprobs, lengths, 0, prior=[0.0] * len(rows)))
     shifted = [value + shift for value in logprobs]
-    after = Perplexity("pmi").scores(Reading(shifted, lengths, 0, prior=[shift] * len(rows)))
+    after = Perplexity("pmi").scores(PromptScores(shifted, lengths, 0, prior=[shift] * len(rows)))
     assert after == pytest.approx(before, abs=1e-9)

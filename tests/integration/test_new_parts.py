@@ -1,0 +1,99 @@
+"""A new part is one file and one YAML: the learner of docs/architecture.md, and a metric and a decoder like it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli import ROOT, TINY, records, run
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_way_of_an_example_fits_on_a_page():
+    way = PAGE.partition("# A part of one's own")[0]
+    assert len(way.splitlines()) <= 60
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:\w+/)?\w+\.\w+)`", PAGE))))
+def test_every_function_that_the_page_names_is_there(name: str):
+    place, _, function = name.replace("/", ".").rpartition(".")
+    if function in ("py", "toml"):
+        found = [*ROOT.rglob(name)]
+    else:
+        found = [
+            path
+            for path in (ROOT / "genclspp").rglob(f"{place.rpartition('.')[2]}.py")
+            if re.search(rf"^(?:    )?(?:def|class) {function}\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+        ]
+    assert found
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_a_learner_is_one_file_and_one_yaml(tmp_path: Path):
+    (code,), (yaml,) = blocks("python"), blocks("yaml")
+    (tmp_path / "best_answer.py").write_text(code, encoding="utf-8")
+    (tmp_path / "conf" / "rl").mkdir(parents=True)
+    (tmp_path / "conf" / "rl" / "best_answer.yaml").write_text(yaml, encoding="utf-8")
+    words = (f"--config-dir={tmp_path / 'conf'}", *TINY, "rl=best_answer", "rl.examples=16")
+    path = {"PYTHONPATH": str(tmp_path)}
+    done = run(*words, outputs=tmp_path / "outputs", **path).require()
+    assert done.computed()["rl"] == 1
+    (record,) = records(tmp_path / "outputs")
+    assert record["rl"] == "best_answer"
+    assert record["rl/steps"] == 2
+    again = run(*words, outputs=tmp_path / "outputs", **path).require()
+    assert not again.computed()
+    (tmp_path / "best_answer.py").write_text(code + "\n# edited\n", encoding="utf-8")
+    edited = run(*words, outputs=tmp_path / "outputs", **path).require()
+    assert (edited.computed()["sft"], edited.computed()["rl"]) == (0, 1)
+
+
+PARTS = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+def share_of_first_label(predictions, labels, weight=1.0):
+    return weight * sum(p.forced == labels[0] for p in predictions) / len(predictions)
+
+
+@dataclass(frozen=True)
+class Last:
+    """Always the last label."""
+
+    needs_completion: ClassVar[bool] = False
+    needs_prior: ClassVar[bool] = False
+
+    def scores(self, said):
+        return list(range(len(said.logprobs)))
+
+    def choose(self, said, surfaces):
+        return list(surfaces)[-1]
+'''
+
+
+def test_a_metric_and_a_decoder_are_one_file_and_one_yaml_each(tmp_path: Path):
+    (tmp_path / "parts.py").write_text(PARTS, encoding="utf-8")
+    for group, text in (
+        ("metric", "first:\n  _target_: parts.share_of_first_label\n  weight: 2.0\n"),
+        ("decode", "_target_: parts.Last\n"),
+    ):
+        (tmp_path / "conf" / group).mkdir(parents=True)
+        (tmp_path / "conf" / group / "mine.yaml").write_text(text, encoding="utf-8")
+    words = (f"--config-dir={tmp_path / 'conf'}", *TINY, "metric=mine", "decode=mine")
+    run(*words, outputs=tmp_path / "outputs", PYTHONPATH=str(tmp_path)).require()
+    (record,) = records(tmp_path / "outputs")
+    assert record["first"] == 0.0
+    assert record["decode"] == "mine"
+    assert record["f1/refund"] == 0.0
+
+
+def test_metrics_beside_the_usual_ones_stand_in_the_record(tmp_path: Path, warm):
+    warm.run(*TINY, "metric=[ordinal,matthews]", outputs=tmp_path).require()
+    (record,) = records(tmp_path)
+    assert record["mean_rank_distance"] >= 0
+    assert -1 <= record["matthews"] <= 1
