@@ -1,70 +1,103 @@
-"""Inference's last step: from readings to labels and calibrated probabilities."""
+"""Inference's last step: from what the model said to labels and calibrated probabilities."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from genclspp.inference.decode import Decoder, Reading, best
+from genclspp.inference import score, think
+from genclspp.inference.decode import Decoder, PromptScores, best
 from genclspp.inference.metrics import Prediction, fit_temperature, softmax
-from genclspp.store import write_json
+from genclspp.prompts.draft import Prompts
+from genclspp.store.artifacts import Artifact, stage
+from genclspp.store.files import write_json
 from genclspp.task import UNCERTAIN
 
-ROWS = "predictions.jsonl"
+PREDICTIONS = "predictions.jsonl"
 
 
-def predict(
-    ids: Sequence[str],
-    golds: Sequence[str],
-    truncated: Sequence[bool],
-    readings: Sequence[Reading],
-    held_out: Sequence[Reading],
-    held_out_golds: Sequence[str],
-    surfaces: Mapping[str, str],
-    decoder: Decoder,
-    out: Path,
-    thoughts: Sequence[str] = (),
-) -> None:
-    """Decode `readings`; leave one row per example in `predictions.jsonl`.
+@dataclass(frozen=True)
+class Scored:
+    """The prompts of a split with what a policy said of each.
 
-    thoughts: what was thought before each answer, to be read there; the decoders have seen it as part of a prompt
-    held_out: readings of validation examples. A temperature is fitted on them (Guo et al. 2017, arXiv 1706.04599),
-    so that the softmax over the real labels can be read as probabilities.
+    scores:      what the stage score left
+    thoughts:    what the stage think left, behind which the scores are read; None where none are wanted
+    completions: what the stage complete left; None where the decoder needs none
+    prior:       what the stage score left of the prompts without their texts; None likewise
     """
+
+    prompts: Prompts
+    scores: Artifact
+    thoughts: Artifact | None = None
+    completions: Artifact | None = None
+    prior: Artifact | None = None
+
+    def read(self) -> Iterator[PromptScores]:
+        """What was said of each prompt, in order."""
+        completions = score.read_completions(self.completions.path) if self.completions else None
+        priors = [row["logprobs"] for row in score.read(self.prior.path)] if self.prior else None
+        for k, row in enumerate(score.read(self.scores.path)):
+            yield PromptScores(
+                row["logprobs"],
+                row["lengths"],
+                row["constrained"],
+                completion=completions[k] if completions is not None else None,
+                prior=priors[k] if priors is not None else None,
+            )
+
+
+@stage("predict", version=1)
+def predict(tested: Scored, held_out: Scored | None, decoder: Decoder, out: Path) -> None:
+    """Decode what was said of `tested`; leave one row per example in `predictions.jsonl`, thoughts among them.
+
+    held_out: of validation examples. A temperature is fitted on them (Guo et al. 2017, arXiv 1706.04599), so that
+              the softmax over the real labels can be read as probabilities.
+    """
+    surfaces = tested.prompts.surfaces
     labels = [label for label in surfaces if label != UNCERTAIN]
     places = {label: position for position, label in enumerate(surfaces)}
 
-    def real(reading: Reading) -> list[float]:
-        scores = decoder.scores(reading)
+    def real(said: PromptScores) -> list[float]:
+        scores = decoder.scores(said)
         return [scores[places[label]] for label in labels]
 
-    temperature = fit_temperature(
-        [real(reading) for reading in held_out], [labels.index(gold) for gold in held_out_golds]
-    )
-    with (out / ROWS).open("w", encoding="utf-8") as file:
-        for place, (id, gold, cut, reading) in enumerate(zip(ids, golds, truncated, readings, strict=True)):
-            scores = real(reading)
-            chances = softmax([score / temperature for score in scores])
-            label = decoder.choose(reading, surfaces)
+    known = list(held_out.read()) if held_out else []
+    golds = [labels.index(item.gold) for item in held_out.prompts.items] if held_out else []
+    temperature = fit_temperature([real(said) for said in known], golds)
+    items = tested.prompts.items
+    thought_of = think.read(tested.thoughts.path) if tested.thoughts else None
+    with (out / PREDICTIONS).open("w", encoding="utf-8") as file:
+        for place, (item, said) in enumerate(zip(items, tested.read(), strict=True)):
+            scores = real(said)
+            label = decoder.choose(said, surfaces)
             prediction = Prediction(
-                id=id,
-                gold=gold,
+                id=item.id,
+                gold=item.gold,
                 label=label,
                 forced=labels[best(scores)],
-                completion=surfaces[label] if reading.completion is None and label else reading.completion or "",
-                probabilities=dict(zip(labels, map(float, chances), strict=True)),
-                truncated=cut,
+                completion=surfaces[label] if said.completion is None and label else said.completion or "",
+                probabilities=_probabilities(labels, scores, temperature),
+                truncated=item.truncated,
             )
-            row = asdict(prediction) | {"logprobs": {name: reading.logprobs[k] for name, k in places.items()}}
-            if thoughts:
-                row["thought"] = thoughts[place]
+            row = asdict(prediction) | {"logprobs": {name: said.logprobs[k] for name, k in places.items()}}
+            if thought_of is not None:
+                row["thought"] = thought_of[place]
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    write_json(out / "summary.json", {"temperature": temperature, "held_out": len(held_out)})
+    write_json(out / "summary.json", {"temperature": temperature, "held_out": len(known)})
+
+
+def _probabilities(labels: Sequence[str], scores: Sequence[float], temperature: float) -> dict[str, float]:
+    chances = softmax([score / temperature for score in scores])
+    return dict(zip(labels, map(float, chances), strict=True))
 
 
 def read(folder: Path) -> list[Prediction]:
     """The predictions that `predict` left in `folder`."""
     names = Prediction.__dataclass_fields__
-    with (folder / ROWS).open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return [Prediction(**{name: row[name] for name in names}) for row in rows]
+
+    def prediction(row: dict[str, Any]) -> Prediction:
+        return Prediction(**{name: row[name] for name in names})
+
+    with (folder / PREDICTIONS).open(encoding="utf-8") as file:
+        return [prediction(json.loads(line)) for line in file]

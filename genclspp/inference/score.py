@@ -1,65 +1,81 @@
-"""Reading: what the model says of each prompt, before any decoder chooses."""
+"""Reading prompts: what a policy says of each, before any decoder chooses."""
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from genclspp import progress
+from genclspp.inference import think
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.progress import Watch
-from genclspp.store import write_json
-from genclspp.trees import scoring
+from genclspp.prompts.draft import ModelInputs
+from genclspp.store.artifacts import Artifact, stage
+from genclspp.store.files import write_json
 
-ROWS = "scores.jsonl"
+SCORES, COMPLETIONS = "scores.jsonl", "completions.json"
 
 
+@stage("score", version=1)
 def score(
-    policy: Policy, texts: Sequence[str], completions: Sequence[str], batch_size: int, watch: Watch, out: Path
+    policy: Policy,
+    inputs: ModelInputs,
+    thoughts: Artifact | None,
+    batch_size: int,
+    watch: Watch,
+    out: Path,
 ) -> None:
-    """Log-probability of every completion under every text; one row of `scores.jsonl` per text, in order."""
-    model = cache(partial(weights.load, policy))
+    """Log-probability of every completion under every text; one row of `scores.jsonl` per text, in order.
+
+    thoughts: of the stage think, which stand between text and completion; None where the prompts want none
+    """
+    from genclspp.trees import scoring
+
+    model, texts = cache(partial(weights.load, policy)), _texts(inputs, thoughts)
 
     def rows(chunk: list[str]) -> Iterator[dict[str, Any]]:
-        return _rows(scoring.score(model(), tokenizers.tokenizer(policy), chunk, list(completions)), len(chunk))
+        scores = scoring.score(model(), tokenizers.tokenizer(policy), chunk, list(inputs.completions))
+        return _rows(scores, len(chunk))
 
-    progress.write(out / ROWS, texts, batch_size, rows, watch)
+    progress.write(out / SCORES, texts, batch_size, rows, watch)
     tokens = sum(row["tokens"] for row in read(out))
     write_json(out / "summary.json", {"prompts": len(texts), "tokens": round(tokens)})
 
 
+@stage("complete", version=1)
 def complete(
     policy: Policy,
-    texts: Sequence[str],
-    completions: Sequence[str],
-    max_new_tokens: int | None,
-    scores: Path,
+    inputs: ModelInputs,
+    thoughts: Artifact | None,
+    scores: Artifact,
+    max_new_tokens: int,
     batch_size: int,
     watch: Watch,
     out: Path,
 ) -> None:
     """What greedy decoding writes after every text: `completions.json`, in order.
 
-    scores: the folder that `score` filled for the same arguments. Where its greedy walk stayed among the
-    completions, that is what would be written; only the rest is generated.
+    scores: what `score` left for the same inputs. Where its greedy walk stayed among the completions, that is what
+    would be written; only the rest is generated.
     """
-    tokens = tokenizers.tokenizer(policy)
-    if max_new_tokens is None:
-        max_new_tokens = tokenizers.longest_answer(policy, completions) + tokenizers.BEYOND
-    written: list[list[int] | None] = [row["greedy"] for row in read(scores)]
+    from genclspp.trees import scoring
+
+    tokens, texts = tokenizers.tokenizer(policy), _texts(inputs, thoughts)
+    written: list[list[int] | None] = [row["greedy"] for row in read(scores.path)]
     left = [position for position, walk in enumerate(written) if walk is None]
     model = weights.load(policy) if left else None
     for start in range(0, len(left), batch_size):
         chunk = left[start : start + batch_size]
         made = scoring.generate(
-            model, tokens, [texts[k] for k in chunk], completions, max_new_tokens=max_new_tokens
+            model, tokens, [texts[k] for k in chunk], inputs.completions, max_new_tokens=max_new_tokens
         )
         for position, ids in zip(chunk, made, strict=True):
             written[position] = ids
         watch.advance(start + len(chunk), len(left))
     write_json(
-        out / "completions.json",
+        out / COMPLETIONS,
         [tokens.decode((ids or [])[:max_new_tokens], skip_special_tokens=True) for ids in written],
     )
     write_json(out / "summary.json", {"prompts": len(texts), "generated": len(left)})
@@ -67,10 +83,19 @@ def complete(
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows that `score` left in `folder`."""
-    return progress.read(folder / ROWS)
+    return progress.read(folder / SCORES)
 
 
-def _rows(scores: scoring.Scores, count: int) -> Iterator[dict[str, Any]]:
+def read_completions(folder: Path) -> list[str]:
+    """What `complete` left in `folder`."""
+    return json.loads((folder / COMPLETIONS).read_text(encoding="utf-8"))
+
+
+def _texts(inputs: ModelInputs, thoughts: Artifact | None) -> Sequence[str]:
+    return inputs.after(think.read(thoughts.path)) if thoughts else inputs.texts
+
+
+def _rows(scores: Any, count: int) -> Iterator[dict[str, Any]]:
     for k in range(count):
         yield {
             "logprobs": scores.logprobs[k].tolist(),

@@ -1,6 +1,6 @@
 """Thinking: what the model writes between the tags, before any answer is read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,30 @@ from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.progress import Watch
 from genclspp.prompts import render, thoughts
-from genclspp.store import write_json
-from genclspp.trees import scoring
+from genclspp.prompts.draft import ModelInputs
+from genclspp.store.artifacts import stage
+from genclspp.store.files import write_json
 
-ROWS = "thoughts.jsonl"
+THOUGHTS = "thoughts.jsonl"
 
 
-def think(
-    policy: Policy, texts: Sequence[str], thought_tokens: int, batch_size: int, watch: Watch, out: Path
-) -> None:
+@stage("think", version=1)
+def think(policy: Policy, inputs: ModelInputs, batch_size: int, watch: Watch, out: Path) -> None:
     """A greedy thought behind every text, which opens it; one row of `thoughts.jsonl` per text, in order.
 
-    A thought that is not closed within `thought_tokens` is cut there.
+    A thought that is not closed within `inputs.thought_tokens` is cut there.
     """
+    from genclspp.trees import scoring
+
+    texts, thought_tokens = inputs.texts, inputs.thought_tokens
     model, tokens = cache(partial(weights.load, policy)), tokenizers.tokenizer(policy)
 
     def rows(chunk: list[str]) -> Iterator[dict[str, Any]]:
         written = scoring.generate(model(), tokens, chunk, max_new_tokens=thought_tokens)
         return (_row(policy, text, ids, thought_tokens) for text, ids in zip(chunk, written, strict=True))
 
-    progress.write(out / ROWS, texts, batch_size, rows, watch)
-    made = list(progress.read(out / ROWS))
+    progress.write(out / THOUGHTS, texts, batch_size, rows, watch)
+    made = list(progress.read(out / THOUGHTS))
     unclosed = sum(not row["closed"] for row in made)
     write_json(
         out / "summary.json",
@@ -40,6 +43,11 @@ def think(
             "unclosed_share": unclosed / len(made) if made else 0.0,
         },
     )
+
+
+def read(folder: Path) -> list[str]:
+    """The thoughts that `think` left in `folder`."""
+    return [row["thought"] for row in progress.read(folder / THOUGHTS)]
 
 
 def _row(policy: Policy, text: str, ids: list[int], thought_tokens: int) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from genclspp.models.policy import Policy
 from genclspp.settings import ModelSettings
-from genclspp.store import Store, digest
+from genclspp.store.artifacts import Store, stage
+from genclspp.store.keys import digest
 from genclspp.suggest import hint
 
 READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
@@ -20,8 +21,9 @@ def resolve(settings: ModelSettings, store: Store) -> Policy:
     """Find the base model; raises FileNotFoundError or ValueError where it is missing, broken or unsafe."""
     if settings.config is not None:
         check_kind(settings.config, "model.config")
-        inputs = {"config": settings.config, "seed": settings.seed}
-        folder = store.cached("base", make_random, inputs).path
+        made = store.step(partial(make_random, config=settings.config, seed=settings.seed))
+        store.carry_out(made)
+        folder = made.artifact.path
     else:
         folder = locate(settings)
     check_overrides(folder, settings.overrides)
@@ -152,6 +154,7 @@ def identity(folder: Path, settings: ModelSettings) -> str:
     return hashlib.sha256(f"{_files(folder)}\n{json.dumps(shape)}".encode()).hexdigest()[:16]
 
 
+@stage("base", version=1)
 def make_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
     """A model of random weights, and a byte-level tokenizer learned from the built-in tickets."""
     import torch

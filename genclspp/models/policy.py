@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genclspp.settings import ModelSettings
-from genclspp.store import Artifact
+from genclspp.store.artifacts import Artifact
 
 POLICY = "policy"  # the folder inside an artifact that holds trained weights
 
@@ -20,9 +20,11 @@ class Policy:
     trained: Artifact | None = None
 
     @property
-    def key(self) -> str:
-        """What the weights are, wherever they lie."""
-        parts = [self.digest, self.trained.key if self.trained else ""]
+    def key(self) -> str | None:
+        """What the weights are, wherever they lie; None while that depends on what a stage has yet to leave."""
+        if self.trained and self.trained.key is None:
+            return None
+        parts = [self.digest, str(self.trained.key) if self.trained else ""]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def __hash__(self) -> int:

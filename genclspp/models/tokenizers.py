@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from genclspp.models import folders
 from genclspp.models.policy import Policy
 from genclspp.prompts import thoughts
-from genclspp.prompts.draft import Budget, Frame
+from genclspp.prompts.draft import BEYOND, Budget, Frame
 from genclspp.prompts.surfaces import parse
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # Tokens of a thought: beyond the longest known; where none is known.
 SPARE, UNKNOWN = 8, 128
 
-BEYOND = 4  # tokens that may be written beyond the longest answer: text that is no answer must not look like one
 SENTINEL = "\u2063content\u2063"
 # Some chat templates write the date of today, and prompts would be others every day.
 TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
@@ -63,6 +62,11 @@ def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
 
 def frame(policy: Policy) -> Frame:
     """What stands around every prompt: the chat template where there is one, else the start token."""
+    return _frame(replace(policy, trained=None))
+
+
+@cache
+def _frame(policy: Policy) -> Frame:
     tokens = tokenizer(policy)
     reserved = _special(tokens)
     if not (policy.settings.chat and tokens.chat_template):
@@ -98,16 +102,6 @@ def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> No
             )
 
 
-def longest_answer(policy: Policy, completions: Sequence[str]) -> int:
-    """Tokens of the longest of `completions`, without an end token."""
-    return max(map(len, tokenizer(policy)(list(completions), add_special_tokens=False)["input_ids"]))
-
-
-def longest_completion(policy: Policy, completions: Sequence[str]) -> int:
-    """Tokens that may be written where one of `completions` is wanted: with the end token and `BEYOND` others."""
-    return longest_answer(policy, completions) + 1 + BEYOND
-
-
 def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0, answer_tokens: int = 0) -> Budget:
     """What the positions leave for a prompt, beside a thought and whatever may be written behind it.
 
@@ -115,11 +109,12 @@ def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0, 
                    token and `BEYOND` others
     """
     tokens = tokenizer(policy)
+    longest = max(map(len, tokens(list(completions), add_special_tokens=False)["input_ids"]))
     # The last token that is written is never read. Its position is one to spare, as the border may tokenise
     # differently when text and answer are joined.
-    written = thought_tokens + max(longest_completion(policy, completions), answer_tokens)
+    written = thought_tokens + max(longest + 1 + BEYOND, answer_tokens)
     limit = max(max_length(policy) - written, 0)
-    return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit)
+    return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit, longest)
 
 
 def thought_tokens(policy: Policy, rationales: Sequence[str], wanted: int | None) -> int:

@@ -45,7 +45,7 @@ def build(
         draft = sketch(example, task, strategies)
         surfaces = surfaces or check_surfaces(answers(draft))
         items.append(render(draft, example, task, frame, budget))
-    return Prompts(surfaces, joint(draft, frame), tuple(items), draft.thought_tokens)
+    return Prompts(surfaces, joint(draft, frame), tuple(items), draft.thought_tokens, budget.answer_tokens)
 
 
 def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draft:
@@ -106,7 +106,8 @@ def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Bud
     truncated = kept < len(draft.demonstrations) or cut != query
     gold = shorten(thought(draft, example, task, frame), draft.thought_tokens, budget.count)
     learned = thoughts.closed(gold) if gold else ""
-    return Prompt(example.id, write(kept, cut), answer(draft, example, task), truncated, learned)
+    wanted = answer(draft, example, task)
+    return Prompt(example.id, write(kept, cut), wanted, truncated, learned, example.label)
 
 
 def _write(draft: Draft, query: str, task: Task, frame: Frame) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genclspp.report import asked
-from genclspp.report.paired import Difference, Scores, baseline_of, compare
-from genclspp.report.records import STRATEGY, Record, chosen, told_apart
+from genclspp.report.paired import Difference, ExampleScores, baseline_of, compare
+from genclspp.report.records import STRATEGY, Record, are_sides_equal, chosen, told_apart, words
 from genclspp.report.series import Series, doubled, gather, values
+from genclspp.suggest import hint
 
 Place = tuple[str, ...]  # what a row, or a column, says to each of its words
 
@@ -44,7 +44,7 @@ class Grid:
 
 def build(
     records: Sequence[Record],
-    scores: Callable[[Record], Scores | None],
+    scores: Callable[[Record], ExampleScores | None],
     rows: Sequence[str] | None = None,
     columns: Sequence[str] = (),
     baseline: Sequence[str] = (),
@@ -58,10 +58,10 @@ def build(
     series = gather(records)
     _check_single(series)
     differing, shared = told_apart(records)
-    asked.check_metric(metric, records)
-    asked.check_words("rows", rows or (), records)
-    asked.check_words("columns", columns, records)
-    wanted = asked.wanted(baseline, records)
+    _check_metric(metric, records)
+    _check_words("rows", rows or (), records)
+    _check_words("columns", columns, records)
+    wanted = _wanted(baseline, records)
     rows = _default_rows(series, differing, columns) if rows is None else rows
     places = [(_place(each, rows), _place(each, columns)) for each in series]
     _check_apart(series, places, differing, (*rows, *columns))
@@ -90,7 +90,7 @@ def _entry(
     among: Sequence[Series],
     wanted: Mapping[str, str],
     metric: str,
-    scores: Callable[[Record], Scores | None],
+    scores: Callable[[Record], ExampleScores | None],
 ) -> Entry:
     baseline = baseline_of(series, wanted, among) if wanted else None
     is_baseline = series is baseline
@@ -143,3 +143,43 @@ def _check_apart(
                 f"rows and columns of {' '.join(words)} put cells into one place that differ in "
                 f"{', '.join(apart)}; name it in --rows or --columns"
             )
+
+
+def _check_words(place: str, given: Sequence[str], records: Sequence[Record]) -> None:
+    """Raise ValueError for a word of --rows or --columns that no record knows."""
+    known = _known(records)
+    for word in given:
+        if word == "seed":
+            raise ValueError(f"--{place} seed: the means run over the seeds; {hint(word, known)}")
+        if word not in known:
+            raise ValueError(f"unknown word {word!r} in --{place}; {hint(word, known)}")
+
+
+def _wanted(baseline: Sequence[str], records: Sequence[Record]) -> dict[str, str]:
+    """Word -> choice of the baseline, from "word=choice"; the word "strategy" stands for both sides."""
+    known = list(dict.fromkeys([*_known(records), STRATEGY]))
+    found: dict[str, str] = {}
+    for given in baseline:
+        word, equals, choice = given.partition("=")
+        if not equals:
+            raise ValueError(f"--baseline {given}: expected word=choice, such as rl=none")
+        if word not in known:
+            raise ValueError(f"unknown word {word!r} in --baseline; {hint(word, known)}")
+        for name in ("train", "infer") if word == STRATEGY else (word,):
+            choices = sorted({record[name] for record in records if record.get(name) is not None})
+            if choice not in choices:
+                raise ValueError(f"--baseline {given}: no record has {name}={choice}; {hint(choice, choices)}")
+            found[name] = choice
+    return found
+
+
+def _check_metric(metric: str, records: Sequence[Record]) -> None:
+    """Raise ValueError for a metric that no record has a number for."""
+    numbers = {name for record in records for name, value in record.items() if isinstance(value, int | float)}
+    if metric not in numbers - {"seed"}:
+        raise ValueError(f"unknown metric {metric!r}; {hint(metric, sorted(numbers - {'seed'}))}")
+
+
+def _known(records: Sequence[Record]) -> list[str]:
+    sides = [STRATEGY] if are_sides_equal(records) else []
+    return list(dict.fromkeys(["name", *sides, *(word for word in words(records) if word != "seed")]))

@@ -25,7 +25,7 @@ COUNTS: dict[str, Callable[[Prediction], bool]] = {
     "coverage": lambda p: p.label is not None and p.label != UNCERTAIN,
 }
 
-Scores = Mapping[str, float]  # example id -> 1 where it counts, else 0
+ExampleScores = Mapping[str, float]  # example id -> 1 where it counts, else 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def baseline_of(series: Series, wanted: Mapping[str, str], among: Iterable[Serie
 
 
 def compare(
-    series: Series, baseline: Series, metric: str, scores: Callable[[Record], Scores | None]
+    series: Series, baseline: Series, metric: str, scores: Callable[[Record], ExampleScores | None]
 ) -> Difference | None:
     """The paired difference of a metric; None where no seed has both. `scores`: see `reader`."""
     ours, theirs = values(series, metric), values(baseline, metric)
@@ -70,7 +70,7 @@ def compare(
     return Difference(fmean(gaps), spread(gaps), low, high, relative, len(seeds))
 
 
-def example_gaps(ours: Scores | None, theirs: Scores | None) -> dict[str, float] | None:
+def example_gaps(ours: ExampleScores | None, theirs: ExampleScores | None) -> dict[str, float] | None:
     """Example id -> difference; None where either is missing or they are of different examples."""
     if ours is None or theirs is None or ours.keys() != theirs.keys():
         return None
@@ -98,7 +98,7 @@ def interval(pairs: Sequence[Mapping[str, float]], seed: int = 0) -> tuple[float
     return min(float(low), mean), max(float(high), mean)  # rounding must not part them
 
 
-def reader(artifacts: Path, metric: str) -> Callable[[Record], Scores | None]:
+def reader(artifacts: Path, metric: str) -> Callable[[Record], ExampleScores | None]:
     """What gives the scores of a record's test examples from its predictions in `artifacts`.
 
     None where they are not at hand, or where the metric is no share of the examples.
@@ -106,14 +106,16 @@ def reader(artifacts: Path, metric: str) -> Callable[[Record], Scores | None]:
     counts = COUNTS.get(metric)
 
     @cache
-    def of(key: str) -> Scores | None:
+    def of(key: str) -> ExampleScores | None:
         folder = artifacts / "predict" / key
-        if counts is None or not (folder / predict.ROWS).is_file():
+        if counts is None or not (folder / predict.PREDICTIONS).is_file():
             return None
         try:
             found = predict.read(folder)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder / predict.ROWS} holds no predictions ({error}); delete {folder}") from None
+            raise ValueError(
+                f"{folder / predict.PREDICTIONS} holds no predictions ({error}); delete {folder}"
+            ) from None
         return {each.id: float(counts(each)) for each in found}
 
     return lambda record: of(record["artifact/predict"]) if "artifact/predict" in record else None

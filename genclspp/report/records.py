@@ -1,16 +1,74 @@
-"""Records as they lie in outputs/results, and the words that tell their cells apart."""
+"""Records: one flat line of all that a cell chose, measured and spent; written at its end, read for tables."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genclspp.settings import Cell
+from genclspp.store.artifacts import Step, manifest
+from genclspp.store.keys import key
 from genclspp.suggest import hint
 
 Record = Mapping[str, Any]
 
 CHOICES = ("dataset", "model", "train", "infer", "decode", "sft", "rl", "reward", "reasoning", "seed")
 STRATEGY = "strategy"  # the word for both sides, where they are equal
+
+
+# What says nothing about the numbers of a cell, and so nothing about where its record lies.
+ASIDE = ("sweep", "outputs", "tracking", "config", "overrides", "predict", "metrics")
+
+
+def path_of(cell: Cell) -> Path:
+    """Where the record of a cell lies: its choices, readable, and a hash of all that decides its numbers."""
+    words = [cell.choices[name] for name in ("dataset", "model", "train", "infer", "decode")]
+    words += [cell.choices["reasoning"]] if cell.reasoning.enabled else []
+    readable = "-".join("".join(c if c.isalnum() or c in "_+" else "_" for c in word) for word in words)
+    decisive = {name: value for name, value in vars(cell).items() if name not in ASIDE}
+    predict = {name: value for name, value in vars(cell.predict).items() if name != "batch_size"}
+    return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', decisive, predict)}.json"
+
+
+def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a cell whose steps have been carried out; of steps with one role, sums and the first key."""
+    record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed}
+    record |= {"overrides": cell.overrides, **measured}
+    manifests = [manifest(step.artifact.path) for step in steps]
+    for step, written in zip(steps, manifests, strict=True):
+        role = step.role
+        record.setdefault(f"artifact/{role}", step.artifact.key)
+        record[f"seconds/{role}"] = record.get(f"seconds/{role}", 0) + written["seconds"]
+        told = summary(step.artifact.path)
+        if role == "think":
+            record["unclosed_share"] = told["unclosed_share"]
+        for name, value in told.items():
+            if name in ("tokens", "temperature"):
+                record[f"{name}/{role}"] = record.get(f"{name}/{role}", 0) + value
+            elif name.startswith(f"{role}/"):
+                record[name] = value
+    record["seconds"] = round(sum(written["seconds"] for written in manifests), 3)
+    return record | _origin(manifests)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What a stage said of its work, where it did."""
+    path = folder / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """The versions and commits that computed the artifacts, whenever that was; several are joined by " + "."""
+    found: dict[str, list[str]] = {}
+    for one in manifests:
+        for name, value in {
+            **{f"version/{name}": version for name, version in one["versions"].items()},
+            "commit": one["commit"],
+        }.items():
+            found.setdefault(name, [])
+            if value and value not in found[name]:
+                found[name].append(value)
+    return {name: " + ".join(values) or None for name, values in found.items()}
 
 
 def read_sweeps(results: Path, sweeps: Iterable[str]) -> list[dict[str, Any]]:

@@ -12,10 +12,10 @@ from genclspp.report.records import Record, chosen, told_apart, words
 from genclspp.report.series import averages
 
 NAIVE = "zero_shot"
-METRIC_WIDTH = 8  # of a column, with its gap
+COLUMN_WIDTH = 8  # of a column, with its gap
 
 
-class Metric(NamedTuple):
+class Column(NamedTuple):
     """A column; `told` writes a value. One that is the same everywhere may move into the caption."""
 
     name: str
@@ -38,19 +38,19 @@ def show(records: Sequence[Record], console: Console) -> None:
 def table(records: Sequence[Record], baseline: Record | None = None, width: int = 120) -> Table:
     """One row per cell, or per series where cells differ in seed; the difference from a baseline in points.
 
-    baseline: compare all with this record; None compares each with its own, see `baseline_of`
+    baseline: compare all with this record; None compares each with its own, see `reference_of`
     width:    of the terminal, in characters
     """
     records = averages(records)
     choices, shared = told_apart(records)
-    metrics = [metric for metric in METRICS if not _is_hidden(metric, records)]
-    compared = [(baseline, True) if baseline else baseline_of(record, records) for record in records]
+    metrics = [metric for metric in COLUMNS if not _is_hidden(metric, records)]
+    compared = [(baseline, True) if baseline else reference_of(record, records) for record in records]
     if all(other is record for record, (other, _) in zip(records, compared, strict=True)):
         compared = [(stand_in(record, records), False) for record in records]  # prompts are equal everywhere
     marked = any(is_naive for _, is_naive in compared)  # where none is, the caption says so once
     best = max(record["accuracy"] for record in records)
     built = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
-    names = _name_columns(records, choices, room=width - 26 - METRIC_WIDTH * len(metrics))
+    names = _name_columns(records, choices, room=width - 26 - COLUMN_WIDTH * len(metrics))
     built.leading = int("cell" in names)  # cells of many lines, apart from each other
     for heading in names:
         built.add_column(heading, overflow="fold")
@@ -73,7 +73,7 @@ def table(records: Sequence[Record], baseline: Record | None = None, width: int 
     return built
 
 
-def baseline_of(record: Record, records: Sequence[Record]) -> tuple[Record, bool]:
+def reference_of(record: Record, records: Sequence[Record]) -> tuple[Record, bool]:
     """What a record is compared with, and whether that is the naive baseline.
 
     The naive baseline is zero-shot in training and in inference, with all other choices equal. Where it is
@@ -106,16 +106,16 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-METRICS = (
-    Metric("macro_f1", "macro\nF1", _percent),
-    Metric("invalid_rate", "in-\nvalid", _percent, may_hide=True),
-    Metric("coverage", "cover-\nage", _percent, may_hide=True),
-    Metric("ece", "ece", "{:.3f}".format),
-    Metric("seconds", "time", duration),
+COLUMNS = (
+    Column("macro_f1", "macro\nF1", _percent),
+    Column("invalid_rate", "in-\nvalid", _percent, may_hide=True),
+    Column("coverage", "cover-\nage", _percent, may_hide=True),
+    Column("ece", "ece", "{:.3f}".format),
+    Column("seconds", "time", duration),
 )
 
 
-def _is_hidden(metric: Metric, records: Sequence[Record]) -> bool:
+def _is_hidden(metric: Column, records: Sequence[Record]) -> bool:
     values = [record.get(metric.name) for record in records]
     if metric.name == "coverage" and all(value in (None, 1) for value in values):
         return True
@@ -166,16 +166,16 @@ def _difference(record: Record, other: Record, is_naive: bool, marked: bool) -> 
     return Text(f"{points:+.1f}" + ("*" if marked and not is_naive else ""), style=style)
 
 
-def _told(metric: Metric, record: Record) -> str:
+def _told(metric: Column, record: Record) -> str:
     value = record.get(metric.name)
     return "–" if value is None else metric.told(value)
 
 
-def _shared(records: Sequence[Record], shared: Mapping[str, Any], shown: Sequence[Metric]) -> str:
+def _shared(records: Sequence[Record], shared: Mapping[str, Any], shown: Sequence[Column]) -> str:
     first = records[0]
     same = [f"{name} {value}" for name, value in shared.items() if value != ""]
-    facts = (Metric("examples", "examples", str), Metric("majority", "majority", _percent))
-    hidden = [metric for metric in METRICS if metric not in shown and metric.name != "coverage"]
+    facts = (Column("examples", "examples", str), Column("majority", "majority", _percent))
+    hidden = [metric for metric in COLUMNS if metric not in shown and metric.name != "coverage"]
     same += [
         f"{metric.name.removesuffix('_rate')} {_told(metric, first)}"
         for metric in (*facts, *hidden)

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from genclspp.progress import Log
 from genclspp.settings import Cell
-from genclspp.store import Artifact
 
 
 class Bar:
@@ -47,15 +46,24 @@ class Terminal:
         words = [f"[cyan]{group}[/]={escape(choice)}" for group, choice in named.items()]
         self.say(" ".join(["[bold]cell[/]", *words, escape(cell.overrides)]).rstrip())
 
-    def status(self, artifact: Artifact) -> None:
-        how = "reused" if artifact.reused else f"computed in {artifact.seconds:.0f} s"
-        self.say(f"  {artifact.stage:<10} {how:<18} [dim]{artifact.key}[/]")
+    def status(self, role: str, key: str, seconds: float | None) -> None:
+        """What became of a step; `seconds` that it took, None where it was there already."""
+        how = "reused" if seconds is None else f"computed in {seconds:.0f} s"
+        self.say(f"  {role:<14} {how:<18} [dim]{key}[/]")
+
+    def result(self, record: Mapping[str, Any]) -> None:
+        """What a cell came to."""
+        low, high = record["accuracy_low"], record["accuracy_high"]
+        self.say(
+            f"  [bold]accuracy {100 * record['accuracy']:.1f} %[/] ({100 * low:.1f}–{100 * high:.1f}), "
+            f"macro-F1 {100 * record['macro_f1']:.1f} %, invalid {100 * record['invalid_rate']:.1f} %"
+        )
 
     @contextmanager
-    def bar(self, stage: str, log: Log) -> Iterator[Bar]:
+    def bar(self, role: str, log: Log) -> Iterator[Bar]:
         """A bar with the time left, gone when the stage is done."""
         columns = (
-            TextColumn(f"  {stage:<10}"),
+            TextColumn(f"  {role:<14}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -64,7 +72,7 @@ class Terminal:
         with Progress(
             *columns, console=self.console, transient=True, disable=not self.console.is_terminal
         ) as progress:
-            yield Bar(progress, progress.add_task(stage, total=None, note=""), log)
+            yield Bar(progress, progress.add_task(role, total=None, note=""), log)
 
 
 def quiet(log: Path, console: Console) -> None:

@@ -1,18 +1,38 @@
 """Which training examples serve as demonstrations: the same for all, or the nearest to each query."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice, zip_longest
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from genclspp.store.artifacts import stage
+from genclspp.store.files import write_json
 from genclspp.task import Example, normalise
 
 if TYPE_CHECKING:
     import numpy
 
-# How many similarities to hold at once: 64 MiB of float64.
-CELLS = 8_000_000
+NEIGHBOURS = "neighbours.json"
+SIMILARITIES = 8_000_000  # held at once: 64 MiB of float64
+
+
+@stage("neighbours", version=1)
+def find(
+    train: Sequence[Example], queries: Sequence[Example], shots: int, embedder: str, language: str, out: Path
+) -> None:
+    """Leave the ids of the `shots` nearest training examples of each query, nearest first."""
+    found = neighbours(train, queries, shots, embedder, language)
+    write_json(out / NEIGHBOURS, {query: [example.id for example in near] for query, near in found.items()})
+
+
+def read(folder: Path, train: Sequence[Example]) -> Mapping[str, tuple[Example, ...]]:
+    """query id -> demonstrations, as `find` left them."""
+    by_id = {example.id: example for example in train}
+    rows = json.loads((folder / NEIGHBOURS).read_text(encoding="utf-8"))
+    return {query: tuple(by_id[id] for id in ids) for query, ids in rows.items()}
 
 
 def fixed(
@@ -107,7 +127,7 @@ def _chunks(pool: Any, queries: Any) -> Iterator[tuple[int, "numpy.ndarray"]]:
     import numpy
     import scipy.sparse
 
-    size = max(1, CELLS // pool.shape[0])
+    size = max(1, SIMILARITIES // pool.shape[0])
     for start in range(0, queries.shape[0], size):
         product = queries[start : start + size] @ pool.T
         dense = product.toarray() if scipy.sparse.issparse(product) else product

@@ -9,13 +9,15 @@ import numpy as np
 from genclspp.inference import score
 from genclspp.inference.metrics import fit_temperature
 from genclspp.selection import linear
-from genclspp.store import Artifact, write_json
+from genclspp.store.artifacts import Artifact, stage
+from genclspp.store.files import write_json
 from genclspp.task import Example
 
-ROWS = "logprobs.jsonl"
+MARKED, REPORT, LOGPROBS = "uncertain.json", "report.json", "logprobs.jsonl"
 TOGETHER = "all"  # the name under which the report shows the scorers together
 
 
+@stage("mine", version=1)
 def mine(
     examples: Sequence[Example],
     labels: Sequence[str],
@@ -46,10 +48,25 @@ def mine(
     views[TOGETHER] = add_up(list(views.values()), weights)
     order = np.argsort(confidences(views[TOGETHER], gold, confidence), kind="stable").tolist()
     marked = order[: max(1, round(fraction * len(examples)))]
-    write_json(out / "uncertain.json", [examples[position].id for position in sorted(marked)])
+    write_json(out / MARKED, [examples[position].id for position in sorted(marked)])
     report = _report(examples, labels, views, marked)
-    write_json(out / "report.json", {**report, "weights": dict(zip(scorers, weights, strict=True))})
-    _write_rows(out / ROWS, examples, views)
+    write_json(out / REPORT, {**report, "weights": dict(zip(scorers, weights, strict=True))})
+    _write_rows(out / LOGPROBS, examples, views)
+
+
+def read(folder: Path) -> frozenset[str]:
+    """Ids of the examples that `mine` marked."""
+    return frozenset(json.loads((folder / MARKED).read_text(encoding="utf-8")))
+
+
+def told(folder: Path) -> str:
+    """What `mine` marked, in one line."""
+    report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    shares = report["accuracy"]["all"]
+    return (
+        f"{report['marked']} of {report['examples']} training examples marked uncertain; the scorers are right on "
+        f"{100 * shares['marked']:.1f} % of them, on {100 * shares['rest']:.1f} % of the rest"
+    )
 
 
 def calibrate(scores: np.ndarray, gold: Sequence[int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whose confidence mining goes by, and what those scorers say of the training examples.
+"""What each scorer of mining does, and what it says of the training examples.
 
 tfidf      a linear model, trained out of fold (inside the stage mine)
 trained    the cell's base model, fine-tuned out of fold as the cell's SFT does
@@ -7,40 +7,57 @@ any other  the base model in this folder (in hub format) or of this hub id, zero
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from genclspp.data import sampling
+from genclspp.inference import score
 from genclspp.models import folders, tokenizers
 from genclspp.models.policy import Policy
 from genclspp.prompts import render
 from genclspp.prompts.draft import Prompts
-from genclspp.runs.runner import Runner
+from genclspp.runs.plan import Plan
 from genclspp.settings import ModelSettings, SftSettings
-from genclspp.store import Artifact, Store
+from genclspp.store.artifacts import Artifact
 from genclspp.task import Example, Task
+from genclspp.training import sft
 
 OUT_OF_FOLD = ("tfidf", "trained")
 
 
-def check(task: Task, scorers: Sequence[str], folds: int, policy: Policy, sft: SftSettings, store: Store) -> None:
-    """Raise ValueError for whatever would stop `readings` or the stage mine."""
-    if "trained" in scorers and not sft.enabled:
+@dataclass(frozen=True)
+class Training:
+    """How the scorer "trained" is fine-tuned: as the cell is."""
+
+    sft: SftSettings
+    seed: int
+
+
+def check(
+    plan: Plan, task: Task, scorers: Sequence[str], folds: int, policy: Policy, settings: SftSettings
+) -> None:
+    """Raise ValueError for whatever would stop a scorer or the stage mine."""
+    if "trained" in scorers and not settings.enabled:
         raise ValueError(
             "uncertainty.scorers names 'trained', which fine-tunes as the cell's SFT does, but sft is off; choose "
             "sft=full or sft=lora, or other scorers"
         )
-    train = task.splits["train"]
     for scorer in scorers:
         if scorer in OUT_OF_FOLD:
-            _check_folds(scorer, train, folds)
+            _check_folds(scorer, task.splits["train"], folds)
         if scorer != "tfidf":
-            _check_model(scorer, task, policy, store)
+            _check_model(plan, scorer, task, policy)
 
 
 def readings(
-    task: Task, scorers: Sequence[str], folds: Sequence[Sequence[int]], policy: Policy, runner: Runner
+    plan: Plan,
+    task: Task,
+    scorers: Sequence[str],
+    folds: Sequence[Sequence[int]],
+    policy: Policy,
+    training: Training,
 ) -> dict[str, list[Artifact]]:
-    """scorer -> its readings of the training examples: one for each of the folds, or one of all.
+    """scorer -> what scoring the training examples will leave: for each of the folds, or once for all.
 
     Prompts are zero-shot whatever the cell's strategies: so cells that train alike mine the same examples. The
     linear model is left to the stage mine.
@@ -48,46 +65,57 @@ def readings(
     read: dict[str, list[Artifact]] = {}
     for scorer in scorers:
         if scorer == "trained":
-            read[scorer] = _out_of_fold(task, folds, policy, runner)
+            read[scorer] = _out_of_fold(plan, task, folds, policy, training)
         elif scorer != "tfidf":
-            judge = _judge(scorer, policy, runner.store)
-            read[scorer] = [runner.score(judge, _prompts(task, judge), "mine_score")]
+            judge = _judge(plan, scorer, policy)
+            read[scorer] = [_score(plan, judge, _prompts(plan, task, judge))]
     return read
 
 
-def _out_of_fold(task: Task, folds: Sequence[Sequence[int]], policy: Policy, runner: Runner) -> list[Artifact]:
-    """Readings of each fold by a model that was fine-tuned on the others."""
-    side = _prompts(task, policy)
+def _out_of_fold(
+    plan: Plan, task: Task, folds: Sequence[Sequence[int]], policy: Policy, training: Training
+) -> list[Artifact]:
+    """Of each fold, by a model that was fine-tuned on the others."""
+    side = _prompts(plan, task, policy)
+    # What stands in for RL concerns the cell alone.
+    settings = replace(training.sft, extra_examples=0, extra_epochs=1.0)
     read = []
     for fold in folds:
         rest = sorted(set(range(len(side.items))).difference(fold))
-        inputs = {
-            "policy": policy,
-            "prompts": _part(side, rest),
-            # What stands in for RL concerns the cell alone
-            "settings": replace(runner.cell.sft, extra_examples=0, extra_epochs=1.0),
-            "seed": runner.cell.seed,
-        }
-        trained = policy.after(runner.stage("mine_sft", "training.sft.fit", inputs, watch=True))
-        read.append(runner.score(trained, _part(side, fold), "mine_score"))
+        learn = partial(
+            sft.fit, policy=policy, prompts=_part(plan, side, rest), settings=settings, seed=training.seed
+        )
+        trained = policy.after(plan.add(learn, "mine_sft"))
+        read.append(_score(plan, trained, _part(plan, side, fold)))
     return read
 
 
-def _judge(scorer: str, policy: Policy, store: Store) -> Policy:
+def _score(plan: Plan, policy: Policy, prompts: Prompts) -> Artifact:
+    return plan.add(partial(score.score, policy=policy, inputs=prompts.inputs, thoughts=None), "mine_score")
+
+
+def _judge(plan: Plan, scorer: str, policy: Policy) -> Policy:
     """The base model of a scorer. One that is not the cell's is held in the same precision."""
     if scorer in ("trained", "model"):
         return policy
-    return folders.resolve(ModelSettings(path=scorer, dtype=policy.settings.dtype), store)
+    settings = ModelSettings(path=scorer, dtype=policy.settings.dtype)
+    return plan.memory.once(lambda: folders.resolve(settings, plan.store), "model", settings)
 
 
-def _prompts(task: Task, policy: Policy) -> Prompts:
-    frame = tokenizers.frame(policy)
-    room = tokenizers.budget(policy, [frame.joint + name for name in task.names.values()])
-    return render.build(task.splits["train"], task, (), frame, room)
+def _prompts(plan: Plan, task: Task, policy: Policy) -> Prompts:
+    def build() -> Prompts:
+        frame = tokenizers.frame(policy)
+        room = tokenizers.budget(policy, [frame.joint + name for name in task.names.values()])
+        return render.build(task.splits["train"], task, (), frame, room)
+
+    return plan.memory.once(build, "mining prompts", task.key, policy, policy.settings)
 
 
-def _part(side: Prompts, positions: Sequence[int]) -> Prompts:
-    return replace(side, items=tuple(side.items[position] for position in positions))
+def _part(plan: Plan, side: Prompts, positions: Sequence[int]) -> Prompts:
+    def take() -> Prompts:
+        return replace(side, items=tuple(side.items[position] for position in positions))
+
+    return plan.memory.once(take, "a part of prompts", side, positions)
 
 
 def _check_folds(scorer: str, train: Sequence[Example], folds: int) -> None:
@@ -101,12 +129,11 @@ def _check_folds(scorer: str, train: Sequence[Example], folds: int) -> None:
             )
 
 
-def _check_model(scorer: str, task: Task, policy: Policy, store: Store) -> None:
+def _check_model(plan: Plan, scorer: str, task: Task, policy: Policy) -> None:
     """What is checked of the cell's model and prompts, of a scorer's too."""
     try:
-        judge = _judge(scorer, policy, store)
+        judge = _judge(plan, scorer, policy)
         tokenizers.check_answers(judge, task.names, tokenizers.frame(judge).joint)
-        first = replace(task, splits={**task.splits, "train": task.splits["train"][:1]})
-        _prompts(first, judge)  # raises where there is no room for a text
+        _prompts(plan, task, judge)  # raises where there is no room for a text
     except (ValueError, OSError) as error:
         raise ValueError(f"the scorer {scorer!r} of uncertainty.scorers cannot be used: {error}") from error
