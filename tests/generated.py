@@ -1,6 +1,7 @@
 """Tasks of every awkward kind, for properties that must hold for all of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 from unicodedata import normalize
 
@@ -8,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from genclspp.prompts.draft import Strategy
-from genclspp.selection import facts
+from genclspp.selection import demonstrations
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
@@ -101,7 +102,8 @@ def combinations(shuffle: int | None = None) -> list[tuple[Strategy, ...]]:
 
 def with_demonstrations(task: Task, shots: int = 3) -> Task:
     """`task` with the same demonstrations for all, as the pipeline finds them."""
-    return facts.establish(task, ("train", "test"), [Icl(shots)], None, None)  # neither model nor store is needed
+    queries = [*task.splits["train"], *task.splits["test"]]
+    return replace(task, neighbours=demonstrations.fixed(task.splits["train"], queries, task.labels, shots, 0))
 
 
 def examples(task: Task) -> Sequence[Example]:

@@ -106,8 +106,12 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         ("fraction", "2.0"),
     ),
     "a setting of another learner": (
-        lambda w: (*TINY_RL, "rl.beta=0.3"),
-        ("rl.beta=0.3", "rl=expected", "rl.args"),
+        lambda w: (*TINY_RL, "rl.learner.beta=0.3"),
+        ("rl.learner.beta", "once rl=expected is chosen"),
+    ),
+    "a setting of a learner under the name of RL": (
+        lambda w: (*TINY_RL, "rl.entropy=0.3"),
+        ("unknown key rl.entropy", "rl.learner.entropy is there once rl=expected is chosen"),
     ),
     "typo in an argument of RL, where there is none": (
         lambda w: ("rl=none", "+rl.args.num_train_epoch=2"),
@@ -145,7 +149,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         ("rl.args.save_steps=3", "a multiple of 2"),
     ),
     "a control that counts steps": (
-        lambda w: ("sft=full", "rl=matched", "+rl.args.max_steps=3"),
+        lambda w: ("sft=full", "sft.args.max_steps=-1", "rl=matched", "+rl.args.max_steps=3"),
         ("rl.args.max_steps=3", "rl=matched", "rl.examples"),
     ),
     "an argument that is settled elsewhere": (
@@ -172,7 +176,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         lambda w: (*TINY_RL, "reward.correct._target_=genclspp.training.rewards.COLUMNS"),
         ("reward.correct._target_", "is no function"),
     ),
-    "no reward at all": (lambda w: (*TINY_RL, "~reward"), ("no reward for rl=grpo", "reward=correct")),
+    "no reward at all": (lambda w: (*TINY_RL, "~reward"), ("rl=grpo has no reward to maximise", "reward=correct")),
     "an unknown argument of PEFT": (
         lambda w: ("sft=lora", "+sft.lora.rank=3"),
         ("sft.lora", "rank"),

@@ -2,41 +2,22 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from genclspp.data import sampling, tickets
 from genclspp.models import folders
 from genclspp.models.policy import Policy
+from genclspp.runs.plan import Memory, Plan
 from genclspp.selection import scorers
+from genclspp.selection.scorers import Training
 from genclspp.settings import ModelSettings, SftSettings
-from genclspp.store import Artifact, Store
+from genclspp.store.artifacts import Store
 from genclspp.task import Example, Task, normalise
 from tests.cli import TINY, Warm, artifacts, records
 from tests.tiny import TINY as SMALL
 
 MINED = (*TINY, "strategy=uncertainty", "strategy.uncertainty.folds=2")
-
-
-class Notes:
-    """Stands in for a runner: notes what each model is trained on, and what it is asked."""
-
-    def __init__(self) -> None:
-        self.cell = SimpleNamespace(sft=SftSettings(args={"num_train_epochs": 5}), seed=7)
-        self.trained: dict[str, dict] = {}
-        self.asked: list[tuple[Policy, list[str]]] = []
-
-    def stage(self, stage: str, function: str, inputs: dict, **_) -> Artifact:
-        assert (stage, function) == ("mine_sft", "training.sft.fit")
-        made = Artifact(stage, f"fold{len(self.trained)}", Path())
-        self.trained[made.key] = inputs
-        return made
-
-    def score(self, policy: Policy, prompts, stage: str) -> Artifact:
-        assert stage == "mine_score"
-        self.asked.append((policy, [item.id for item in prompts.items]))
-        return Artifact(stage, f"reading{len(self.asked)}", Path())
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +35,31 @@ def task() -> Task:
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_no_model_judges_what_it_was_trained_on(tiny, task, count):
-    notes, train = Notes(), task.splits["train"]
+def test_no_model_judges_what_it_was_trained_on(tiny, task, count, tmp_path):
+    train, training = task.splits["train"], Training(SftSettings(args={"num_train_epochs": 5}), 7)
     folds = sampling.folds(train, count)
-    read = scorers.readings(task, ["trained"], folds, tiny, notes)
-    assert [artifact.key for artifact in read["trained"]] == [f"reading{n + 1}" for n in range(count)]
+    plan = Plan(Store(tmp_path), Memory())
+    read = scorers.readings(plan, task, ["trained"], folds, tiny, training)
+    fits, scores = plan.steps[::2], plan.steps[1::2]
+    assert [(fit.role, score.role) for fit, score in zip(fits, scores, strict=True)] == [
+        ("mine_sft", "mine_score")
+    ] * count
+    assert read["trained"] == [score.artifact for score in scores]
     texts = {example.id: normalise(example.text) for example in train}
-    for fold, (policy, asked) in zip(folds, notes.asked, strict=True):
-        inputs = notes.trained[policy.trained.key]
-        learned = [item.id for item in inputs["prompts"].items]
-        assert asked == [train[position].id for position in fold]
-        assert sorted(learned + asked) == sorted(texts)
-        assert not {texts[id] for id in learned} & {texts[id] for id in asked}
-        assert inputs["policy"] == tiny
-        assert (inputs["settings"], inputs["seed"]) == (notes.cell.sft, notes.cell.seed)
+    (whole,) = scorers.readings(plan, task, ["model"], folds, tiny, training)["model"]
+    every = plan.steps.pop().call.keywords["inputs"].texts
+    assert whole.stage == "score"
+    of_text = {text: example.id for text, example in zip(every, train, strict=True)}
+    for fold, fit, score in zip(folds, fits, scores, strict=True):
+        given, asked = fit.call.keywords, score.call.keywords
+        learned = [item.id for item in given["prompts"].items]
+        judged = [of_text[text] for text in asked["inputs"].texts]
+        assert judged == [train[position].id for position in fold]
+        assert sorted(learned + judged) == sorted(texts)
+        assert not {texts[id] for id in learned} & {texts[id] for id in judged}
+        assert given["policy"] == tiny
+        assert (given["settings"], given["seed"]) == (training.sft, training.seed)
+        assert asked["policy"] == tiny.after(fit.artifact)
 
 
 # Through the command line
@@ -96,9 +88,10 @@ def test_every_scorer_is_carried_out_once_and_the_record_stays_that_of_the_cell(
     (record,) = records(outputs)
     for stage in ("sft", "score"):
         assert record[f"artifact/{stage}"] in {path.name for path in artifacts(outputs, stage)}
-    (sft,), (mine,) = artifacts(outputs, "sft"), artifacts(outputs, "mine")
-    assert record["artifact/sft"] == sft.name
+    (mine,) = artifacts(outputs, "mine")
     assert record["artifact/mine"] == mine.name
+    (sft,) = [path for path in artifacts(outputs, "sft") if path.name == record["artifact/sft"]]
+    assert record["artifact/mine_sft"] in {path.name for path in artifacts(outputs, "sft")} - {sft.name}
     assert record["seconds/sft"] == json.loads((sft / "manifest.json").read_text())["seconds"]
     assert record["tokens/sft"] == json.loads((sft / "summary.json").read_text())["tokens"]
     report = json.loads((mine / "report.json").read_text())
@@ -118,7 +111,7 @@ def test_a_scorer_of_the_same_weights_says_the_same(warm, outputs, other):
     words = ("model=local", f"model.path={other}", f"strategy.uncertainty.scorers=[model,{other}]")
     done = warm.run(*MINED, *words, outputs=outputs).require()
     assert done.computed()["mine_score"] == 0  # the test before has read it
-    assert done.reused()["mine_score"] == 2
+    assert done.reused()["mine_score"] == 1  # equal work is one step
 
 
 @pytest.mark.parametrize(

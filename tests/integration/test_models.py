@@ -14,7 +14,8 @@ from genclspp.models import folders, tokenizers, weights
 from genclspp.models.policy import POLICY, Policy
 from genclspp.prompts.render import build
 from genclspp.settings import ModelSettings
-from genclspp.store import Artifact, Store, key
+from genclspp.store.artifacts import Artifact, Store
+from genclspp.store.keys import key
 from genclspp.strategies.icl import Icl
 from genclspp.task import Example, Task
 from tests.tiny import TINY

@@ -8,10 +8,9 @@ from genclspp.models import folders, tokenizers
 from genclspp.prompts.draft import Budget, Frame
 from genclspp.prompts.render import build, sketch
 from genclspp.prompts.surfaces import parse
-from genclspp.selection import demonstrations, facts
+from genclspp.selection import demonstrations
 from genclspp.settings import ModelSettings
-from genclspp.store import Store
-from genclspp.strategies.icl import Icl
+from genclspp.store.artifacts import Store
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import UNCERTAIN, Task, normalise
 from tests.generated import combinations
@@ -33,7 +32,8 @@ def task(request) -> Task:
 
 
 def fixed(task: Task) -> Task:
-    return facts.establish(task, ("train", "test"), [Icl(3)], None, None)
+    queries = [*task.splits["train"], *task.splits["test"]]
+    return replace(task, neighbours=demonstrations.fixed(task.splits["train"], queries, task.labels, 3, 0))
 
 
 def similar(task: Task) -> Task:

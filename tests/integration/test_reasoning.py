@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genclspp.data import tickets
-from genclspp.inference.think import ROWS, think
+from genclspp.inference.think import THOUGHTS, think
 from genclspp.models import folders, tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.progress import Silent
@@ -16,10 +16,10 @@ from genclspp.prompts import thoughts
 from genclspp.prompts.draft import Prompts
 from genclspp.prompts.render import build
 from genclspp.settings import ModelSettings, Reward
-from genclspp.store import Artifact, Store
+from genclspp.store.artifacts import Artifact, Store
 from genclspp.strategies.reasoning import Think
 from genclspp.task import Task
-from genclspp.training import rl, sft
+from genclspp.training import rewards, sft
 from tests.cli import TINY, TINY_RL, Warm, records, timeless
 from tests.integration.test_stages import SFT_ARGS, Stops
 from tests.tiny import TINY as SMALL
@@ -58,7 +58,8 @@ def predictions(outputs: Path, record: dict[str, Any]) -> list[dict[str, Any]]:
 def test_thinking_trains_predicts_and_is_on_record(warm: Warm, outputs: Path):
     words = (*THINKING, *TINY_RL, "reward=correct_format")
     done = warm.run(*words, "name=whole", outputs=outputs).require()
-    assert {"sft": 1, "rl": 1, "think": 2, "score": 2, "predict": 1}.items() <= done.computed().items()
+    once = ("sft", "rl", "think", "think_held_out", "score", "score_held_out", "complete", "predict")
+    assert done.computed() == dict.fromkeys(once, 1)
     record = record_of(outputs, "whole")
     assert (record["reasoning"], record["reward"]) == ("think", "correct_format")
     assert record["unclosed_share"] > 0.5  # one step of training teaches no tags
@@ -96,8 +97,9 @@ def test_the_length_of_thoughts_at_inference_trains_nothing_anew(warm: Warm, out
 def test_priors_are_read_behind_the_same_thoughts(warm: Warm, outputs: Path):
     words = (*THINKING, "strategy=[icl,uncertainty,numeric]", "decode=ppl_pmi", "name=priors")
     done = warm.run(*words, outputs=outputs).require()
-    assert done.computed()["think"] == 2  # the blank prompts have no thoughts of their own
-    assert (done.computed() + done.reused())["score"] == 4
+    read = done.computed() + done.reused()
+    for part in ("", "_held_out"):  # the blank prompts have no thoughts of their own
+        assert (read[f"think{part}"], read[f"score{part}"], read[f"prior{part}"]) == (1, 1, 1)
 
 
 def test_fine_tuning_without_rationales_is_refused_in_one_sentence(warm: Warm, outputs: Path, bare):
@@ -158,8 +160,8 @@ def side(policy: Policy, count: int = 8) -> Prompts:
 
 def written(policy: Policy, prompts: Prompts, out: Path, batch_size: int = 3, watch=None) -> list[dict]:
     out.mkdir(exist_ok=True)
-    think(policy, [item.text for item in prompts.items], ROOM, batch_size, watch or Silent(), out)
-    return [json.loads(line) for line in (out / ROWS).read_text(encoding="utf-8").splitlines()]
+    think(policy, prompts.inputs, batch_size, watch or Silent(), out)
+    return [json.loads(line) for line in (out / THOUGHTS).read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize("name", ["tiny", "minilm"])
@@ -189,11 +191,11 @@ def test_thoughts_stay_inside_their_room_and_without_power(tiny, tmp_path):
     """Also those of a model that writes anything."""
     prompts, tokens = side(tiny), tokenizers.tokenizer(tiny)
     rows = written(tiny, prompts, tmp_path / "out")
-    told = prompts.after([row["thought"] for row in rows])
-    for before, after in zip(prompts.items, told.items, strict=True):
-        grown = len(tokens.encode(after.text)) - len(tokens.encode(before.text))
+    told = prompts.inputs.after([row["thought"] for row in rows])
+    for before, after in zip(prompts.inputs.texts, told, strict=True):
+        grown = len(tokens.encode(after)) - len(tokens.encode(before))
         assert grown <= ROOM
-        own = after.text.removeprefix(before.text)
+        own = after.removeprefix(before)
         assert own.endswith(thoughts.CLOSE)
         assert not [token for token in tokens.all_special_tokens if token in own]
         assert thoughts.plain(own.removesuffix(thoughts.CLOSE)) == own.removesuffix(thoughts.CLOSE).strip()
@@ -204,26 +206,27 @@ def test_thinking_goes_on_after_an_interruption_with_identical_rows(tiny, tmp_pa
     whole = written(tiny, prompts, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         written(tiny, prompts, tmp_path / "halted", watch=Stops(after=6))
-    assert len((tmp_path / "halted" / ROWS).read_text(encoding="utf-8").splitlines()) == 6
+    assert len((tmp_path / "halted" / THOUGHTS).read_text(encoding="utf-8").splitlines()) == 6
     assert written(tiny, prompts, tmp_path / "halted") == whole
 
 
 def test_rewards_are_handed_the_tag_that_the_prompt_has_opened(tiny):
     prompts = side(tiny)
     columns = {
-        name: [row[name] for row in rl.rows(prompts)] for name in ("answer", "surfaces", "uncertain", "opening")
+        name: [row[name] for row in rewards.rows(prompts)]
+        for name in ("answer", "surfaces", "uncertain", "opening")
     }
     whole = [item.written for item in prompts.items]
-    for name, expected in (("correct", 1.0), ("parsed", 1.0), ("thought_format", 1.0)):
-        reward = rl.function(Reward(name, f"genclspp.training.rewards.{name}"))
-        assert reward.__name__ == name
-        assert reward(completions=whole, **columns) == [expected] * len(whole)
+    for function in (rewards.correct, rewards.parsed, rewards.thought_format):
+        reward = rewards.function(Reward("paid", function))
+        assert reward.__name__ == "paid"
+        assert reward(completions=whole, **columns) == [1.0] * len(whole)
         assert reward(completions=columns["answer"], **columns) == [0.0] * len(whole)
 
 
 def test_completions_in_training_may_hold_a_thought(tiny):
     prompts = side(tiny)
-    assert rl.longest_completion(tiny, prompts) == rl.longest_completion(tiny, prompts.after([""] * 8)) + ROOM
+    assert prompts.most_tokens == prompts.taught.most_tokens + ROOM
 
 
 def test_the_room_for_thoughts_follows_the_rationales(tiny, minilm):

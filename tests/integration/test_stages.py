@@ -14,13 +14,13 @@ from genclspp.inference import score
 from genclspp.models import folders, tokenizers, weights
 from genclspp.models.policy import POLICY, Policy
 from genclspp.progress import Silent
-from genclspp.prompts.draft import Prompts
+from genclspp.prompts.draft import BEYOND, Prompts
 from genclspp.prompts.render import build
 from genclspp.settings import ModelSettings, Reward, RlSettings, SftSettings
-from genclspp.store import Artifact, Store
+from genclspp.store.artifacts import Artifact, Store
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import Task
-from genclspp.training import rl, sft
+from genclspp.training import learners, rewards, rl, sft
 from genclspp.training.trainer import CHECKPOINTS, CURVES, last_checkpoint
 from tests.tiny import TINY as SMALL
 
@@ -45,17 +45,19 @@ RL_ARGS = {
     "bf16": False,
     "gradient_checkpointing": False,
 }
-REWARDS = (
-    Reward("correct", "genclspp.training.rewards.correct", 1.0),
-    # A random model writes no answer; this reward varies all the same, so that there is something to learn.
-    Reward("short", "tests.integration.test_stages.short", 0.5),
-)
 
 
 def short(completions, **columns) -> list[float]:
     assert {"answer", "surfaces", "uncertain", "prompts"} <= columns.keys()
     assert all(isinstance(sign, str) for sign in columns["uncertain"])
     return [-float(len(written)) for written in completions]
+
+
+REWARDS = (
+    Reward("correct", rewards.correct, 1.0),
+    # A random model writes no answer; this reward varies all the same, so that there is something to learn.
+    Reward("short", short, 0.5),
+)
 
 
 @pytest.fixture(scope="module")
@@ -182,15 +184,16 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_pat
         (SftSettings(args={"save_strategy": "sometimes"}), r"SFTConfig refuses sft\.args"),
         (SftSettings(args={"bf16": False}, lora={"rank": 4}), r"LoraConfig refuses sft\.lora"),
         (SftSettings(args={"bf16": False}, lora={"layers_pattern": "x"}), r"LoraConfig refuses sft\.lora"),
-        (
-            SftSettings(args={"max_steps": 4, "bf16": False}, extra_examples=2),
-            r"extra_examples=2 beside .*max_steps",
-        ),
     ],
 )
-def test_settings_that_the_library_refuses_are_named(settings, message, tmp_path):
+def test_settings_that_the_library_refuses_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        sft.check(settings, tmp_path)
+        sft.check(settings)
+
+
+def test_extra_examples_beside_a_number_of_steps_are_refused():
+    with pytest.raises(ValueError, match=r"extra_examples=2 beside .*max_steps"):
+        SftSettings(args={"max_steps": 4}, extra_examples=2)
 
 
 def test_training_that_ends_without_numbers_leaves_no_policy(tiny, side, tmp_path):
@@ -238,14 +241,12 @@ def test_a_token_over_the_border_belongs_to_the_answer(tiny, monkeypatch):
 
 # Reinforcement learning
 
-NOTHING = Prompts({}, "", ())
 
-
-@pytest.mark.parametrize("learner", ["grpo", "rloo"])
+@pytest.mark.parametrize("learner", [learners.Grpo(), learners.Rloo()], ids=["grpo", "rloo"])
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_learning_from_rewards_leaves_a_policy_and_its_curves(tiny, side, lora, learner, tmp_path):
     settings = RlSettings(learner=learner, args=RL_ARGS, examples=4)
-    rl.fit(tiny, side, NOTHING, REWARDS, settings, lora, 0, Silent(), tmp_path)
+    rl.fit(tiny, side, None, REWARDS, settings, lora, 0, Silent(), tmp_path)
     check_learned(tiny, after(tiny, "rl", tmp_path), tmp_path)
     assert (tmp_path / POLICY / "adapter_config.json").exists() == (lora is not None)
 
@@ -253,8 +254,8 @@ def test_learning_from_rewards_leaves_a_policy_and_its_curves(tiny, side, lora, 
 def test_an_adapter_goes_on_as_that_adapter(tiny, side, tmp_path):
     sft.fit(tiny, side, SftSettings(args=SFT_ARGS, lora=LORA), 0, Silent(), tmp_path / "sft")
     tuned = after(tiny, "sft", tmp_path / "sft")
-    settings = RlSettings(learner="grpo", args=RL_ARGS, examples=4)
-    rl.fit(tuned, side, NOTHING, REWARDS, settings, LORA, 0, Silent(), tmp_path / "rl")
+    settings = RlSettings(learner=learners.Grpo(), args=RL_ARGS, examples=4)
+    rl.fit(tuned, side, None, REWARDS, settings, LORA, 0, Silent(), tmp_path / "rl")
     learned = after(tuned, "rl", tmp_path / "rl")
     check_learned(tuned, learned, tmp_path / "rl")
     assert tensors(learned).keys() == tensors(tuned).keys()
@@ -278,21 +279,20 @@ def check_learned(start: Policy, learned: Policy, out: Path) -> None:
 
 def scored(policy: Policy, side: Prompts, out: Path, batch_size: int = 4, watch=None) -> list[dict]:
     out.mkdir(exist_ok=True)
-    texts = [item.text for item in side.items]
-    score.score(policy, texts, side.completions(), batch_size, watch or Silent(), out)
+    score.score(policy, side.inputs, None, batch_size, watch or Silent(), out)
     return list(score.read(out))
 
 
 def test_scoring_goes_on_after_an_interruption_with_identical_rows(tiny, side, tmp_path):
     whole = scored(tiny, side, tmp_path / "whole", batch_size=3)
-    content = (tmp_path / "whole" / score.ROWS).read_bytes()
+    content = (tmp_path / "whole" / score.SCORES).read_bytes()
     ends = [k + 1 for k, byte in enumerate(content) if byte == ord("\n")]
     for cut in (0, 5, ends[0], ends[2] - 1, ends[2], ends[4] + 7, len(content) - 1, len(content)):
         out = tmp_path / f"cut{cut}"
         out.mkdir()
-        (out / score.ROWS).write_bytes(content[:cut])
+        (out / score.SCORES).write_bytes(content[:cut])
         assert scored(tiny, side, out, batch_size=3) == whole
-        assert (out / score.ROWS).read_bytes() == content
+        assert (out / score.SCORES).read_bytes() == content
         assert (out / "summary.json").read_text() == (tmp_path / "whole" / "summary.json").read_text()
 
 
@@ -324,8 +324,10 @@ def test_completions_are_what_generate_writes(name, side, request, tmp_path):
     for batch_size in (1, 3):
         out = tmp_path / f"complete{batch_size}"
         out.mkdir()
-        score.complete(policy, texts, side.completions(), None, tmp_path / "scores", batch_size, Silent(), out)
-        written = json.loads((out / "completions.json").read_text())
+        read = Artifact("score", "key", tmp_path / "scores")
+        room = side.answer_tokens + BEYOND
+        score.complete(policy, side.inputs, None, read, room, batch_size, Silent(), out)
+        written = score.read_completions(out)
         assert written == [alone(policy, text, side) for text in texts]
     if name == "tiny":
         assert json.loads((out / "summary.json").read_text())["generated"] < len(texts)
@@ -335,6 +337,6 @@ def alone(policy: Policy, text: str, side: Prompts) -> str:
     """By `generate`, one prompt at a time."""
     tokens, model = tokenizers.tokenizer(policy), weights.load(policy)
     ids = torch.tensor([tokens.encode(text)])
-    room = tokenizers.longest_answer(policy, side.completions()) + tokenizers.BEYOND
+    room = side.answer_tokens + BEYOND
     made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=room)
     return tokens.decode(made[0, ids.shape[1] :], skip_special_tokens=True)

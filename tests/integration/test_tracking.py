@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from genclspp.inference.metrics import Prediction
-from genclspp.runs import tracking
-from genclspp.runs.tracking import Tracker, flat, is_secret, run_id, tags
+from genclspp.runs import tracking, wandb_content
+from genclspp.runs.tracking import Tracker
+from genclspp.runs.wandb_content import flat, is_secret, run_id, tags
 from genclspp.settings import TrackingSettings
 from tests.wandb_files import read_runs
 
@@ -122,7 +123,7 @@ def test_a_result_leaves_its_metrics_confusion_and_predictions(tmp_path: Path):
 def test_the_table_of_predictions_is_bounded(tmp_path: Path):
     tracker(tmp_path).result("cell", {}, PREDICTIONS * 400, ["no", "no match"])
     (table,) = (tmp_path / "wandb").rglob("files/media/table/predictions*.json")
-    assert len(json.loads(table.read_text())["data"]) == tracking.ROWS
+    assert len(json.loads(table.read_text())["data"]) == wandb_content.TABLE_ROWS
 
 
 def test_cells_of_one_process_stay_apart(tmp_path: Path):
@@ -247,7 +248,7 @@ print("done")
 def test_an_outage_is_said_once_and_runs_stay_offline(tmp_path: Path):
     script = f"""
 from pathlib import Path
-from genclspp.runs import tracking
+from genclspp.runs import tracking, wandb_content
 from genclspp.settings import TrackingSettings
 tracking.QUIET["init_timeout"] = 1.0
 tracker = tracking.Tracker(TrackingSettings("wandb"), Path({str(tmp_path)!r}), "dev", {{}}, {{}})

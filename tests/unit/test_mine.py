@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from genclspp.data import sampling, tickets
 from genclspp.selection import linear
-from genclspp.selection.mine import ROWS, add_up, calibrate, confidences, mine, weigh
-from genclspp.store import Artifact
+from genclspp.selection.mine import LOGPROBS, add_up, calibrate, confidences, mine, weigh
+from genclspp.store.artifacts import Artifact
 from genclspp.task import Example, normalise
 from tests.generated import quick, texts
 
@@ -58,7 +58,7 @@ def test_ambiguous_tickets_are_found(thousand, tmp_path, confidence):
 
 def test_the_report_says_what_was_marked(thousand, tmp_path):
     marked, report = mined(tmp_path, thousand)
-    rows = [json.loads(line) for line in (tmp_path / ROWS).read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / LOGPROBS).read_text().splitlines()]
     assert [row["id"] for row in rows] == [example.id for example in thousand]
     labels = sorted(tickets.LABELS)
     right = {row["id"]: labels[int(np.argmax(row["logprobs"]["tfidf"]))] == row["label"] for row in rows}

@@ -12,7 +12,7 @@ import pytest
 
 from genclspp.inference import metrics
 from genclspp.inference.metrics import Prediction
-from genclspp.inference.predict import ROWS
+from genclspp.inference.predict import PREDICTIONS
 from genclspp.report.paired import COUNTS, baseline_of, compare, interval, reader
 from genclspp.report.series import Series, doubled, gather, values
 from genclspp.task import UNCERTAIN
@@ -175,7 +175,7 @@ def predictions() -> list[Prediction]:
 
 def write(folder: Path) -> None:
     folder.mkdir(parents=True)
-    (folder / ROWS).write_text("".join(json.dumps(asdict(one)) + "\n" for one in predictions()))
+    (folder / PREDICTIONS).write_text("".join(json.dumps(asdict(one)) + "\n" for one in predictions()))
 
 
 @pytest.mark.parametrize("metric", COUNTS)
@@ -196,6 +196,6 @@ def test_without_predictions_there_are_no_scores(tmp_path: Path):
 @pytest.mark.parametrize("content", ["{", "[]\n", "{}\n"])
 def test_broken_predictions_are_named(content: str, tmp_path: Path):
     (tmp_path / "predict" / "key").mkdir(parents=True)
-    (tmp_path / "predict" / "key" / ROWS).write_text(content)
+    (tmp_path / "predict" / "key" / PREDICTIONS).write_text(content)
     with pytest.raises(ValueError, match=r"key.predictions\.jsonl holds no predictions .*delete"):
         reader(tmp_path, "accuracy")({"artifact/predict": "key"})

@@ -84,7 +84,7 @@ def test_neighbours_are_those_of_a_plain_search(splits):
 
 def test_neighbours_do_not_depend_on_the_chunks(splits, monkeypatch):
     whole = demonstrations.neighbours(splits["train"], splits["test"], 5, "tfidf", "en")
-    monkeypatch.setattr(demonstrations, "CELLS", 450)
+    monkeypatch.setattr(demonstrations, "SIMILARITIES", 450)
     assert demonstrations.neighbours(splits["train"], splits["test"], 5, "tfidf", "en") == whole
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from genclspp.prompts.draft import Budget, Frame
 from genclspp.prompts.render import build, sketch
 from genclspp.prompts.surfaces import parse
-from genclspp.selection import demonstrations, facts
+from genclspp.selection import demonstrations
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
@@ -82,7 +82,7 @@ def test_every_surface_reads_back(task, shuffle):
 def test_the_first_demonstrations_are_of_different_labels_without_the_query_too():
     train = tuple(Example(f"train-{n}", f"text {n}", "abcd"[n % 4]) for n in range(40))
     task = Task("t", tuple("abcd"), "Classify.", {"train": train, "test": ()}, {label: label for label in "abcd"})
-    found = facts.establish(task, ("train",), [Icl(4)], None, None).neighbours
+    found = demonstrations.fixed(task.splits["train"], task.splits["train"], task.labels, 4, 0)
     for example in train:
         assert {shot.label for shot in found[example.id]} == set("abcd")
     assert len(set(found.values())) == 5  # the same for all but those that are shown

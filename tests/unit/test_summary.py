@@ -4,7 +4,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from genclspp.report.summary import baseline_of, duration, show, table
+from genclspp.report.summary import duration, reference_of, show, table
 
 Record = dict[str, Any]
 
@@ -92,7 +92,7 @@ def test_a_stand_in_beside_real_baselines_is_marked():
 
 def test_a_stand_in_is_of_the_same_data_set():
     records = [record(), record("icl", "icl", dataset="trec"), record("numeric", "numeric", dataset="trec")]
-    assert baseline_of(records[2], records) == (records[1], False)
+    assert reference_of(records[2], records) == (records[1], False)
 
 
 def test_a_given_baseline_is_compared_with_all():

@@ -11,7 +11,6 @@ from genclspp.prompts.draft import Budget, Frame, Prompt, Prompts
 from genclspp.prompts.render import build, shorten, sketch
 from genclspp.prompts.surfaces import parse
 from genclspp.prompts.thoughts import CLOSE, OPEN
-from genclspp.store import plain
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
 from genclspp.strategies.reasoning import Think
@@ -89,8 +88,8 @@ def test_a_prompt_that_asks_for_a_thought_reads_like_this(task):
     )
     assert prompts.items[0].written == "It is late. </think> delivery"
     assert (prompts.items[0].answer, prompts.joint, prompts.thought_tokens) == ("delivery", " ", 99)
-    (told,) = prompts.after(["Too late."]).items
-    assert told.text == prompts.items[0].text + " Too late. </think>"
+    (told,) = prompts.inputs.after(["Too late."])
+    assert told == prompts.items[0].text + " Too late. </think>"
 
 
 def test_chinese_tasks_think_in_chinese(task):
@@ -154,16 +153,11 @@ def test_special_tokens_and_tags_in_a_rationale_are_mere_text(task, idea):
 
 
 def test_prompts_without_thoughts_are_what_they_were(task):
-    """Text, answers and keys."""
     prompts = build(task.splits["test"], task, [Icl(3)], Frame(), ROOMY)
     assert "think" not in str(prompts).replace("thought", "")
-    assert prompts.after([]) is prompts
+    assert prompts.taught is prompts
     assert prompts.items[0].written == prompts.items[0].answer
-    assert plain(prompts).keys() == {"is", "surfaces", "joint", "items"}
-    assert plain(prompts.items[0]).keys() == {"is", "id", "text", "answer", "truncated"}
-    thinking = build(task.splits["test"], task, [Icl(3), THINK], Frame(), ROOMY)
-    assert plain(thinking).keys() == {"is", "surfaces", "joint", "items", "thought_tokens"}
-    assert plain(thinking.items[0])["thought"] == "It is late. </think>"
+    assert not any(item.thought for item in prompts.items)
 
 
 # Reading back
@@ -262,9 +256,8 @@ def test_too_little_room_names_the_setting(task):
 def test_thoughts_and_prompts_come_in_pairs(task):
     prompts = Prompts({"a": "a"}, " ", (Prompt("x", "Label: <think>", "a"),), 9)
     with pytest.raises(ValueError, match="zip"):
-        prompts.after([])
-    assert prompts.after([""]).items[0].text == "Label: <think> </think>"
-    assert not prompts.after([""]).thought_tokens
+        prompts.inputs.after([])
+    assert prompts.inputs.after([""]) == ["Label: <think> </think>"]
 
 
 def test_think_fills_a_field_of_its_own(task):
