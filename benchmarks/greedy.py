@@ -14,7 +14,7 @@ from trl import SFTConfig
 
 from genclspp.training.sft_trainer import TreeSFTTrainer
 from genclspp.trees.generation import write_plain
-from genclspp.trees.scoring import complete
+from genclspp.trees.scoring import generate
 
 MODELS = {"minilm": bench.load_minilm, "qwen2-shaped": bench.random_qwen}
 
@@ -51,7 +51,8 @@ def compare(case: str, model, tokenizer, args: argparse.Namespace) -> dict:
         return [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
 
     def ours() -> list[str]:
-        return complete(model, tokenizer, prompts, answers, max_new_tokens=longest)
+        written = generate(model, tokenizer, prompts, answers, max_new_tokens=longest)
+        return [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
 
     runs = bench.take_turns({"generate": lambda _: peer, "ours": lambda _: ours}, args.turns)
     theirs, mine = (runs[name]["results"][-1] for name in ("generate", "ours"))

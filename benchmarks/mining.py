@@ -11,7 +11,6 @@ marked, rest: accuracy of the scorers' best label on the marked examples, and on
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,15 +22,15 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from genclspp import pipeline, progress
 from genclspp.cli import compose
-from genclspp.data.load import load
-from genclspp.models import folders
+from genclspp.runs.plan import Memory, Plan
 from genclspp.runs.runner import Runner
 from genclspp.runs.terminal import Terminal, quiet
 from genclspp.runs.tracking import Tracker
 from genclspp.selection import facts
-from genclspp.selection.mine import ROWS, add_up, confidences, weigh
-from genclspp.store import Store
+from genclspp.selection.mine import LOGPROBS, add_up, confidences, read, weigh
+from genclspp.selection.scorers import Training
 from genclspp.task import Task
 
 Tables = list[np.ndarray]  # of each scorer: (examples, labels) calibrated log-probabilities
@@ -131,12 +130,16 @@ def mine(words: Sequence[str], scorers: Sequence[str], seed: str, outputs: str) 
         overrides = ["strategy=uncertainty", "tracking=none", *words, *ours]
         cell = compose.cell(compose_config("config", overrides, return_hydra_config=True))
     tracker = Tracker(cell.tracking, Path(outputs), cell.sweep, cell.choices, {})
-    runner = Runner(Store(Path(outputs) / "artifacts"), Terminal(Console(stderr=True)), tracker, cell)
-    task, base = load(cell.dataset), folders.resolve(cell.model, runner.store)
-    facts.check(task, ("train",), cell.train, base, cell.sft, runner.store)
-    marked = facts.establish(task, ("train",), cell.train, base, runner).uncertain
-    lines = (runner.done[-1].path / ROWS).read_text("utf-8").splitlines()
-    return Mined([json.loads(line) for line in lines], task, len(marked))
+    runner = Runner(Memory(), Terminal(Console(stderr=True)), tracker, cell.predict.batch_size)
+
+    def plan() -> Plan:
+        walk = pipeline.start(cell, runner.memory)
+        facts.establish(walk.plan, walk.task, ("train",), cell.train, walk.base, Training(cell.sft, cell.seed))
+        return walk.plan
+
+    done, _ = pipeline.carry_out(plan, runner)
+    (mined,) = [step.artifact.path for step in done.steps if step.role == "mine"]
+    return Mined(list(progress.read(mined / LOGPROBS)), pipeline.start(cell, runner.memory).task, len(read(mined)))
 
 
 def shares(scorers: Sequence[str], way: Way, mined: Sequence[Mined]) -> list[str]:

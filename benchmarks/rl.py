@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,18 @@ from trl import GRPOTrainer
 
 from genclspp import pipeline
 from genclspp.cli import compose
-from genclspp.data.load import load
-from genclspp.models import folders, tokenizers, weights
+from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.prompts.draft import Prompts
+from genclspp.runs.plan import Memory, Plan
 from genclspp.runs.runner import Runner
 from genclspp.runs.terminal import Terminal
 from genclspp.runs.tracking import Tracker
 from genclspp.settings import Cell, TrackingSettings
-from genclspp.store import Store
-from genclspp.training import rl
+from genclspp.training import learners, rl, sft
 from genclspp.training.early_stopping import HeldOut
+from genclspp.training.rewards import right, table
+from genclspp.training.trainer import train
 from genclspp.trees import scoring
 
 CASES = {
@@ -112,34 +114,48 @@ def make_cell(words: list[str]) -> Cell:
 
 
 def learn(cell: Cell, out: Path, *, trees: bool) -> Way:
-    runner = Runner(
-        Store(Path(cell.outputs) / "artifacts"),
-        Terminal(Console(quiet=True)),
-        Tracker(TrackingSettings(), out, "bench", {}, {}),
-        cell,
-    )
-    task, base = load(cell.dataset), folders.resolve(cell.model, runner.store)
-    policy = pipeline.learn(replace(cell, rl=replace(cell.rl, learner="none")), task, base, runner)
-    side = pipeline.render(task, ("train",), cell.train, base, runner)
+    policy, side, checked = warm_up(cell)
     settings = replace(cell.rl, args={**cell.rl.args, "save_strategy": "no"})
     model = weights.load(policy, train=True)
-    some = replace(side, items=rl.drawn(side, replace(cell.rl, examples=MEASURED), cell.seed))
-    watched = rewards(model, policy, some, cell)
-    held_out = rewards(model, policy, pipeline.render(task, ("validation",), cell.train, base, runner), cell)
+    watched = rewards(model, policy, learners.drawn(side, MEASURED, cell.seed), cell)
+    held_out = rewards(model, policy, checked, cell)
     before = held_out(model)
     gc.collect()
     gc.freeze()  # accelerate collects garbage first of all, and would go through all that was imported
     start = time.perf_counter()
     weights.disable_dropout(model)
-    course = rl.Course(policy, side, cell.rewards, settings, cell.seed, out)
-    rows, _ = rl.draws(model, course)
-    trainer = rl.LEARNERS[settings.learner](model, course, rows)
+    problem = learners.Problem(policy, side, cell.rewards, settings, cell.seed, out)
+    rows, _ = rl.draws(model, problem)
+    trainer = settings.learner.trainer(model, problem, rows)
     if not trees:  # the trainer's own way of sampling and of computing log-probabilities
         trainer.__class__ = GRPOTrainer
-    clock = Clock(start, watched, every=1 if settings.learner == "expected" else 2)
+    clock = Clock(start, watched, every=1 if isinstance(settings.learner, learners.Expected) else 2)
     trainer.add_callback(clock)
-    trainer.train(trainer, out)
+    train(trainer, out)
     return Way(clock.curve, before, held_out(model))
+
+
+def warm_up(cell: Cell) -> tuple[Policy, Prompts, Prompts]:
+    """The under-trained policy that all learners start from; the prompts of the training and validation splits.
+
+    The policy is trained for the first learner; the others take it from the store.
+    """
+    memory, tracker = Memory(), Tracker(TrackingSettings(), Path(cell.outputs), "bench", {}, {})
+    runner = Runner(memory, Terminal(Console(quiet=True)), tracker, cell.predict.batch_size)
+    found: list[tuple[Policy, Prompts, Prompts]] = []
+
+    def plan() -> Plan:
+        walk = pipeline.start(cell, memory)
+        side, checked = (pipeline.prompts(walk, (split,), cell.train) for split in ("train", "validation"))
+        policy = walk.base
+        if cell.sft.enabled:
+            fit = partial(sft.fit, policy=policy, prompts=side.taught, settings=cell.sft, seed=cell.seed)
+            policy = policy.after(walk.plan.add(fit))
+        found.append((policy, side, checked))
+        return walk.plan
+
+    pipeline.carry_out(plan, runner)
+    return found[-1]
 
 
 def rewards(model: Any, policy: Policy, side: Prompts, cell: Cell) -> Callable[[Any], float]:
@@ -148,8 +164,8 @@ def rewards(model: Any, policy: Policy, side: Prompts, cell: Cell) -> Callable[[
     known = HeldOut(
         texts,
         side.completions(),
-        torch.tensor(rl.table(side, cell.rewards)),
-        torch.tensor(rl.right(side)),
+        torch.tensor(table(side, cell.rewards)),
+        torch.tensor(right(side)),
         scoring.label_logprobs(model, tokens, texts, side.completions()),
     )
     return lambda model: known.check(model, tokens, 0).reward

@@ -5,7 +5,9 @@ trained. The words are those of run.py, for one cell.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
@@ -15,8 +17,13 @@ from rich.text import Text
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genclspp.cli import compose, errors
-from genclspp.data.load import load
-from genclspp.prompts.draft import Prompts
+from genclspp.prompts.draft import Prompts, Strategy
+from genclspp.settings import Cell
+
+if TYPE_CHECKING:
+    from genclspp.models.policy import Policy
+    from genclspp.runs.plan import Memory, Plan
+    from genclspp.runs.runner import Runner
 
 SHOW = int(next((word.split("=")[1] for word in sys.argv if word.startswith("show=")), "2"))
 
@@ -24,33 +31,49 @@ SHOW = int(next((word.split("=")[1] for word in sys.argv if word.startswith("sho
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
 def show(config: DictConfig) -> None:
     from genclspp import pipeline
-    from genclspp.models import folders
+    from genclspp.runs.plan import Memory
     from genclspp.runs.runner import Runner
     from genclspp.runs.terminal import Terminal, quiet
     from genclspp.runs.tracking import Tracker
     from genclspp.settings import TrackingSettings
-    from genclspp.store import Store
 
     try:
         cell = compose.cell(config)
         outputs = Path(cell.outputs)
         quiet(outputs / "logs" / cell.sweep / "show_prompts.log", Console())
-        pipeline.check(cell)
+        memory = Memory()
+        pipeline.plan(cell, memory)  # raises whatever would stop the cell
         tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
-        runner = Runner(Store(outputs / "artifacts"), Terminal(), tracker, cell)
-        task, base = load(cell.dataset), folders.resolve(cell.model, runner.store)
-        cell = pipeline.with_thoughts(cell, task, base)
-        for side, splits, strategies in (("train", ("train",), cell.train), ("infer", ("test",), cell.infer)):
-            write(side, pipeline.render(task, splits, strategies, base, runner), base)
+        runner = Runner(memory, Terminal(), tracker, cell.predict.batch_size)
+        base = pipeline.start(cell, memory).base
+        for side, split, strategies in (("train", "train", cell.train), ("infer", "test", cell.infer)):
+            write(side, rendered(cell, split, strategies, memory, runner), base)
     except (ValueError, OSError) as error:
         raise errors.stop(error) from None
 
 
-def write(side: str, prompts: Prompts, base: object) -> None:
+def rendered(
+    cell: Cell, split: str, strategies: Sequence[Strategy], memory: "Memory", runner: "Runner"
+) -> Prompts:
+    """The prompts of a split, once the stages that `strategies` depend on (mining, say) have run."""
+    from genclspp import pipeline
+
+    found: list[Prompts] = []
+
+    def plan() -> "Plan":
+        walk = pipeline.start(cell, memory)
+        found.append(pipeline.prompts(walk, (split,), strategies))
+        return walk.plan
+
+    pipeline.carry_out(plan, runner)
+    return found[-1]
+
+
+def write(side: str, prompts: Prompts, base: "Policy") -> None:
     from genclspp.models import tokenizers
 
     console = Console(highlight=False)
-    lengths = [len(tokenizers.tokenizer(base).encode(item.text)) for item in prompts.items]  # type: ignore[arg-type]
+    lengths = [len(tokenizers.tokenizer(base).encode(item.text)) for item in prompts.items]
     for item in prompts.items[:SHOW]:
         console.rule(f"{side}: {item.id}")
         console.print(Text(item.text), end="")
