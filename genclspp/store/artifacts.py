@@ -1,12 +1,12 @@
-"""Equal work is done once: artifacts stored under the key of what made them.
+"""Equal work is done once: artifacts are stored under a key that is the hash of what made them.
 
     outputs/artifacts/<stage>/<key>/manifest.json   written last, then the folder is renamed into place
-    outputs/artifacts/<stage>/<key>.partial/        where a stage works; what it finds there, it may go on from
+    outputs/artifacts/<stage>/<key>.partial/        where a stage works, and may resume what it finds there
     outputs/artifacts/<stage>/<key>.lock            one process computes, the others wait and reuse
 
-The key is the hash of the stage's name, its version and its inputs, so it is known before the stage has run, and
-keys chain: an artifact that is an input counts by its own key. There is no "latest": a folder with a manifest is
-whole, everything else is unfinished.
+The key hashes the stage's name, its version and its inputs, so it is known before the stage runs. Keys chain: an
+artifact that is an input is hashed by its own key. There is no "latest": a folder with a manifest is complete,
+everything else is unfinished.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from genclspp.store.files import sync, write_json
 from genclspp.store.keys import NotKnownYet, digest, hash_of, plain
 
-CHECKED = 2**28  # bytes; larger files are not hashed again at every use
+CHECKED = 2**28  # bytes; the hashes of larger files are not verified at every use
 VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -34,17 +34,17 @@ Function = TypeVar("Function", bound=Callable[..., None])
 
 @dataclass(frozen=True)
 class Stage:
-    """What stands for a stage's code in its keys. `version` is raised when the stage computes something else."""
+    """What represents a stage's code in its keys. Raise `version` when the stage computes something else."""
 
     name: str
     version: int
 
 
 def stage(name: str, version: int) -> Callable[[Function], Function]:
-    """Make a function `(inputs…, out: Path) -> None` a stage.
+    """Decorator that makes a function `(inputs…, out: Path) -> None` a stage.
 
-    Two more parameters are no inputs, and say nothing about the result: `watch`, which listens to the progress,
-    and `batch_size`.
+    Two more parameters may follow that are not inputs, as they do not change the result: `watch`, which receives
+    progress, and `batch_size`.
     """
 
     def mark(function: Function) -> Function:
@@ -56,7 +56,7 @@ def stage(name: str, version: int) -> Callable[[Function], Function]:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage leaves, or will leave. As an input of another stage it counts by its key alone.
+    """What a stage leaves, or will leave. As an input of another stage it is hashed by its key alone.
 
     key: None while it depends on what another stage has yet to leave
     """
@@ -70,8 +70,8 @@ class Artifact:
 class Step:
     """A stage with its inputs: work to be done once, under a key that is known beforehand.
 
-    call: the stage with its inputs by name; as a partial, so that mypy checks them against its parameters
-    role: what it is for in its cell: its name in records, on the terminal and in W&B
+    call: the stage with its inputs as keywords; a partial, so that mypy checks them against its parameters
+    role: what it is for in its cell, such as "prior": its name in records, on the terminal and in W&B
     """
 
     store: "Store"
@@ -84,7 +84,7 @@ class Step:
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """The inputs as JSON types; raises `NotKnownYet`."""
+        """The inputs as JSON types; raises `NotKnownYet` while the key of one is not known."""
         return {name: plain(value) for name, value in self.call.keywords.items()}
 
     @cached_property
@@ -106,51 +106,51 @@ class Store:
     root: Path
 
     def step(self, call: "partial[None]", role: str = "") -> Step:
-        """A stage with its inputs, `partial(stage, name=value, …)`, to be carried out in this store."""
+        """A step from a stage with its inputs, `partial(stage, name=value, …)`; `role` defaults to its name."""
         return Step(self, call, role or vars(call.func)["stage"].name)
 
     def holds(self, artifact: Artifact) -> bool:
-        """Whether a finished artifact is there and as it was left.
-
-        One that was changed or damaged since is removed, with a warning, so that it is computed again.
-        """
-        if artifact.key is None or not artifact.path.exists():
-            return False
-        damage = _damage(artifact.path)
-        if damage:
-            warnings.warn(
-                f"the artifact {artifact.path} is damaged ({damage}); it is computed again", stacklevel=2
-            )
-            shutil.rmtree(artifact.path)
-        return not damage
+        """Whether an artifact is finished and unchanged."""
+        return artifact.key is not None and artifact.path.exists() and not _damage(artifact.path)
 
     def carry_out(
         self,
         step: Step,
         around: Callable[[], AbstractContextManager[Mapping[str, Any]]] = lambda: nullcontext({}),
     ) -> bool:
-        """See to it that the artifact of `step` is there; returns whether it was computed now.
+        """Make sure that the artifact of `step` exists; returns whether it was computed now.
 
-        around: entered when the work is ours to do, after waiting for others; what it gives goes to the stage
-                beside the inputs (batch sizes, listeners: what does not change the result)
+        around: entered only if this process computes, once it holds the lock; what it yields is passed to the
+                stage along with the inputs (batch size, watch: whatever does not change the result)
+
+        Raises ValueError if the key of `step` is not known yet.
         """
         from filelock import FileLock
 
         artifact = step.artifact
         if artifact.key is None:
-            raise ValueError(f"the stage {artifact.stage!r} depends on another one that has to run before it")
-        if self.holds(artifact):
+            raise ValueError(f"the stage {artifact.stage!r} depends on a stage that has not run yet")
+        if self.holds(artifact):  # without the lock, which a finished artifact does not need
             return False
         folder, partial_folder = artifact.path, artifact.path.with_name(f"{artifact.key}.partial")
         folder.parent.mkdir(parents=True, exist_ok=True)
+        # The operating system releases the lock of a process that dies; the lock file itself is left behind.
         with FileLock(f"{folder}.lock"):
             if self.holds(artifact):  # another process may have finished it while we waited
                 return False
-            partial_folder.mkdir(exist_ok=True)
+            if (
+                folder.exists()
+            ):  # removed under the lock only, or it might be one that another process has just made
+                damage = _damage(folder)
+                warnings.warn(f"the artifact {folder} is damaged ({damage}); computing it again", stacklevel=2)
+                shutil.rmtree(folder)
+            partial_folder.mkdir(exist_ok=True)  # it exists if an earlier attempt was interrupted
             with around() as given:
                 start = time.monotonic()
                 step.call(**given, out=partial_folder)
                 seconds = round(time.monotonic() - start, 3)
+            # The order makes it crash-safe: files and manifest reach the disk before the rename, which is atomic,
+            # so a folder under its final name is complete. The last sync makes the rename itself durable.
             _finish(partial_folder, step, seconds)
             partial_folder.rename(folder)
             sync(folder.parent)
@@ -158,13 +158,13 @@ class Store:
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    """What is on record of a finished artifact."""
+    """The manifest of a finished artifact: stage, version, inputs, file hashes, seconds, versions, commit."""
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
 @cache
 def versions() -> dict[str, str]:
-    """What the numbers were made with; reads package metadata, imports nothing."""
+    """The versions of Python and of the libraries; reads package metadata, imports none of them."""
     from importlib import metadata
 
     found = {"python": sys.version.split()[0], "genclspp": metadata.version("genclspp")}
@@ -173,7 +173,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """The commit of the source tree, with "+changes" where it differs from it; None outside a checkout."""
+    """The commit of the source tree, with "+changes" if there are uncommitted ones; None outside a checkout."""
     import subprocess
 
     here = Path(__file__).parent.parent
@@ -190,7 +190,7 @@ def commit() -> str | None:
 
 
 def _damage(folder: Path) -> str | None:
-    """What is not as the manifest says, if anything."""
+    """How an artifact differs from its manifest, in words; None if it does not."""
     try:
         files = manifest(folder)["files"]
     except (OSError, ValueError, KeyError):
@@ -205,6 +205,7 @@ def _damage(folder: Path) -> str | None:
 
 
 def _finish(folder: Path, step: Step, seconds: float) -> None:
+    """Sync all files of a partial folder, then write the manifest that declares it complete."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
     for path in files:
         sync(path)
@@ -222,6 +223,6 @@ def _finish(folder: Path, step: Step, seconds: float) -> None:
 
 
 def _outline(value: Any) -> Any:
-    """`value` itself where it is short, else its hash: a manifest need not repeat a data set."""
+    """`value` itself if it is short, else its hash: a manifest need not repeat a data set."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return value if len(text) <= 2000 else {"sha256": hashlib.sha256(text.encode()).hexdigest()}
