@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from genclspp.store.keys import key
 
@@ -15,8 +15,8 @@ SPLITS = ("train", "validation", "test")
 class Example:
     """One text and its gold label.
 
-    rationale: a short thought that leads to the label, where the data set has one
-    ambiguous: whether the example is ambiguous by construction, where the data set knows
+    rationale: a short thought that leads to the label; empty where the data set has none
+    ambiguous: whether the example is ambiguous by construction; None where the data set does not say
     """
 
     id: str
@@ -31,14 +31,14 @@ class Task:
     """A data set made ready.
 
     labels:      in the order in which prompts list them
-    names:       label -> the name that prompts show for it (its surface, unless a strategy changes it)
+    names:       label -> its name in prompts (the label's surface, unless a strategy changes it)
     definitions: label -> one sentence; empty where the data set has none
     splits:      "train", "validation", "test" -> examples
     list_labels: whether prompts list the surfaces
 
-    Two facts, filled in before prompts are built, only where a strategy requires them:
+    Two facts, filled in before prompts are built, and only if a strategy requires them:
 
-    neighbours:  example id -> training examples, nearest first
+    neighbours:  example id -> training examples to demonstrate, nearest first
     uncertain:   ids of the training examples whose answer becomes "uncertain"
     """
 
@@ -55,16 +55,23 @@ class Task:
 
     @cached_property
     def key(self) -> str:
-        """Of all this, hashed once."""
-        return key({field.name: getattr(self, field.name) for field in fields(self)})
+        """Hash of all fields, computed once."""
+        splits = {split: _key_of(examples) for split, examples in self.splits.items()}
+        return key(splits, *(getattr(self, field.name) for field in fields(self) if field.name != "splits"))
+
+
+@lru_cache(maxsize=16)
+def _key_of(examples: tuple[Example, ...]) -> str:
+    """Tasks that differ in one split share the others, and hashing these takes most of the time."""
+    return key(examples)
 
 
 def normalise(text: str) -> str:
-    """NFKC, lower case, letters and digits only; a text without any keeps its other characters.
+    """NFKC, lower case, letters and digits only; a text without any keeps its other visible characters.
 
     >>> normalise("Where's my  PARCEL?!") == normalise("where s my parcel")
     True
     """
     folded = unicodedata.normalize("NFKC", text).lower()
-    # ":-)" and ":-(" hold no letters, and are not the same text.
+    # ":-)" and ":-(" have no letters, but are different texts.
     return "".join(filter(str.isalnum, folded)) or "".join(folded.split())

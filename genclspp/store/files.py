@@ -1,4 +1,4 @@
-"""Files that are whole or not there, also after a crash."""
+"""Files that are complete or absent, even after a crash."""
 
 import json
 import os
@@ -7,7 +7,10 @@ from typing import Any
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write whole or not at all: into a neighbour, synced, then renamed."""
+    """Write JSON atomically: to a temporary file beside `path`, which is synced and then renamed.
+
+    Raises ValueError for NaN and infinity, which are not valid JSON.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("w", encoding="utf-8") as file:
@@ -19,6 +22,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Keys: the hash that stands for inputs, whatever they are and wherever their code lies."""
+"""Keys: hashes of inputs that depend neither on where their code is nor on where files are."""
 
 import hashlib
 import inspect
@@ -14,11 +14,11 @@ PACKAGE = __name__.partition(".")[0]
 
 
 class NotKnownYet(Exception):
-    """A key depends on what a stage that has not run yet will leave."""
+    """A key depends on the artifact of a stage that has not run yet."""
 
 
 def key(*values: Any) -> str:
-    """16 hexadecimal digits that stand for `values`; TypeError names a part that cannot be keyed."""
+    """Hash `values` to 16 hexadecimal digits; raises TypeError for a part that cannot be part of a key."""
     return hash_of([plain(value) for value in values])
 
 
@@ -28,16 +28,16 @@ def hash_of(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON types, for keys.
+    """`value` as JSON types, to be hashed.
 
-    What has a `key` counts by it alone, a record by the name of its class and its fields, a function by its name:
-    never by the module, so that code can move. Classes and functions from outside the package, whose version
-    nobody raises, count by the content of their file too.
+    An object with a `key` is represented by that alone, a record by its class name and fields, a function by its
+    name. Modules are left out, so that code can move. Classes and functions from outside the package include the
+    content of their file, since changing them raises no stage's version.
     """
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [part if type(part) is str else plain(part) for part in value]  # a call each would take seconds
     if isinstance(value, Mapping):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, set | frozenset):
@@ -48,13 +48,14 @@ def plain(value: Any) -> Any:
         if hasattr(type(value), "key") or "key" in vars(value):
             return {"key": _known(value.key)}  # type: ignore[attr-defined]
         names, kind = _record(type(value))
-        return {**kind, **{name: plain(getattr(value, name)) for name in names}}
+        parts = ((name, getattr(value, name)) for name in names)
+        return {**kind, **{name: part if type(part) is str else plain(part) for name, part in parts}}
     raise TypeError(f"a stage cannot be keyed by a {type(value).__name__}: {value!r}")
 
 
 @cache
 def _record(kind: type) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Of a class of records: the names of its fields, and what stands for the class itself."""
+    """The field names of a record's class, and what represents the class itself in a key."""
     return tuple(field.name for field in fields(kind)), {"is": kind.__qualname__, **_source(kind)}
 
 
@@ -65,16 +66,16 @@ def _known(key: str | None) -> str:
 
 
 def _source(code: Any) -> dict[str, str]:
-    """The digest of the file that defines a class or function from outside the package."""
+    """The hash of the file that defines a class or function from outside the package; empty for our own."""
     if code.__module__.partition(".")[0] == PACKAGE:
         return {}
     try:
         return {"file": digest(Path(inspect.getfile(code)))}
     except (OSError, TypeError):
-        raise TypeError(f"a stage cannot be keyed by {code!r}, which no file defines") from None
+        raise TypeError(f"a stage cannot be keyed by {code!r}, which is not defined in a file") from None
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
