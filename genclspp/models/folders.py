@@ -1,4 +1,4 @@
-"""Model folders: where they lie, whether they are whole and safe, what tells them apart."""
+"""Model folders: find or download them, check that they are complete and safe, and identify their contents."""
 
 import hashlib
 import json
@@ -18,9 +18,12 @@ READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
 def resolve(settings: ModelSettings, store: Store) -> Policy:
-    """Find the base model; raises FileNotFoundError or ValueError where it is missing, broken or unsafe."""
+    """Find the base model, or make one with random weights if `model.config` is set.
+
+    raises: FileNotFoundError or ValueError if the model is missing, broken or unsafe
+    """
     if settings.config is not None:
-        check_kind(settings.config, "model.config")
+        check_model_type(settings.config, "model.config")
         made = store.step(partial(make_random, config=settings.config, seed=settings.seed))
         store.carry_out(made)
         folder = made.artifact.path
@@ -31,18 +34,20 @@ def resolve(settings: ModelSettings, store: Store) -> Policy:
 
 
 def locate(settings: ModelSettings) -> Path:
+    """The model's folder: in an installed package, on disk, or downloaded from the hub; checked, see `resolve`."""
     if settings.package:
         spec = find_spec(settings.package)
         if spec and spec.submodule_search_locations:
-            return _check(Path(spec.submodule_search_locations[0]) / "model", settings)
+            return _check_folder(Path(spec.submodule_search_locations[0]) / "model", settings)
     if not settings.path:
         raise ValueError("model.path is empty; expected a folder in hub format or a hub id")
     local = Path(settings.path).expanduser()
     if local.is_dir():
-        return _check(local, settings)
+        return _check_folder(local, settings)
+    # A hub id is "name" or "owner/name"; anything else was meant as a path.
     if local.is_absolute() or settings.path.startswith((".", "~")) or settings.path.count("/") > 1:
-        raise FileNotFoundError(f"model.path={settings.path!r} is not a folder")
-    return _check(_download(settings), settings)
+        raise FileNotFoundError(f"model.path={settings.path!r} is not a folder; expected one in hub format")
+    return _check_folder(_download(settings), settings)
 
 
 def _download(settings: ModelSettings) -> Path:
@@ -56,31 +61,33 @@ def _download(settings: ModelSettings) -> Path:
         package = f" (or install the package {settings.package})" if settings.package else ""
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(
-            f"model.path={settings.path!r} is no folder here and could not be had from the hub{package}: {reason}"
+            f"model.path={settings.path!r} is no folder and cannot be downloaded from the hub{package}: {reason}"
         ) from error
 
 
-def _check(folder: Path, settings: ModelSettings) -> Path:
+def _check_folder(folder: Path, settings: ModelSettings) -> Path:
+    """Return `folder` if it holds a complete model in hub format, with code of its own only if that is trusted."""
     if not (folder / "config.json").exists():
         raise FileNotFoundError(f"the model folder {folder} has no config.json; expected a folder in hub format")
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
-        found = f"only {pickled[0]}, a pickle, which can run code when it is read" if pickled else "no weights"
+        found = f"only {pickled[0]}, a pickle, which can run code when it is loaded" if pickled else "no weights"
         raise FileNotFoundError(f"the model folder {folder} holds {found}; expected *.safetensors")
     if not (folder / "tokenizer.json").exists():
-        raise FileNotFoundError(f"the model folder {folder} has no tokenizer.json (a fast tokenizer is needed)")
+        raise FileNotFoundError(f"the model folder {folder} has no tokenizer.json; expected a fast tokenizer")
     config = read_config(folder)
     if not settings.trust_remote_code:
         if "auto_map" in config:
             raise ValueError(
-                f"the model in {folder} brings code of its own; read it, then set model.trust_remote_code=true"
+                f"the model in {folder} has code of its own; review it, then set model.trust_remote_code=true"
             )
-        check_kind(config, str(folder / "config.json"))
+        check_model_type(config, str(folder / "config.json"))
     _check_weights(folder)
     return folder
 
 
 def read_config(folder: Path) -> dict[str, Any]:
+    """The content of `config.json`; raises ValueError if it is not a JSON object."""
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +98,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def check_kind(config: Mapping[str, Any], where: str) -> None:
+def check_model_type(config: Mapping[str, Any], where: str) -> None:
+    """Raise ValueError if transformers does not know the `model_type` of a configuration."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     kind = config.get("model_type")
@@ -100,23 +108,24 @@ def check_kind(config: Mapping[str, Any], where: str) -> None:
 
 
 def check_overrides(folder: Path, overrides: Mapping[str, Any]) -> None:
-    """Raise ValueError where the model in `folder` has no such entry in its configuration."""
+    """Raise ValueError for an override that is no entry of the configuration of the model in `folder`."""
     if not overrides:
         return
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     config = read_config(folder)
+    # config.json may leave out entries that have their default.
     if config.get("model_type") in CONFIG_MAPPING_NAMES:
         config = {**AutoConfig.for_model(config["model_type"]).to_dict(), **config}
     for name in overrides:
         if name not in config:
             where = folder / "config.json"
-            raise ValueError(f"model.overrides.{name} is no entry of {where}; {hint(name, config)}")
+            raise ValueError(f"model.overrides.{name} is not an entry of {where}; {hint(name, config)}")
 
 
 def _check_weights(folder: Path) -> None:
-    """Refuse weights that are cut off or missing now, and not in the middle of a sweep; reads headers only."""
+    """Refuse truncated or missing weights before a sweep starts; reads only the headers."""
     from safetensors import SafetensorError, safe_open
 
     index = folder / "model.safetensors.index.json"
@@ -126,37 +135,39 @@ def _check_weights(folder: Path) -> None:
             with safe_open(path, "np"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+            raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
 
 
 def reason(error: Exception) -> str:
+    """The message of an error on one line, with the type of the error if that says more."""
     text = " ".join(str(error).split())
     return text if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {text}"
 
 
 @cache
-def _files(folder: Path) -> str:
-    # A manifest of the store's tells when and from which commit a random model was made.
+def _file_digests(folder: Path) -> str:
+    """Name and digest of each file that loading the model may read."""
+    # The store's manifest of a random model holds its date and commit, which do not affect what it computes.
     found = [path for pattern in READ for path in sorted(folder.glob(pattern)) if path.name != "manifest.json"]
     return "\n".join(f"{path.name} {_digest(path)}" for path in found)
 
 
 def _digest(path: Path) -> str:
-    target = path.resolve()  # the hub's cache names its blobs by their SHA-256
+    target = path.resolve()  # the hub's cache links to blobs that are named by their SHA-256
     return target.name if target.parent.name == "blobs" and len(target.name) == 64 else digest(path)
 
 
 def identity(folder: Path, settings: ModelSettings) -> str:
-    """Of all that decides what the model computes; not of where it lies or how attention is carried out."""
+    """Hash of all that affects what the model computes; the folder's path and the attention kernel do not."""
     shape: list[Any] = [settings.as_decoder, settings.bos, settings.eos, settings.dtype, settings.seed]
     if settings.overrides:
         shape.append(dict(settings.overrides))
-    return hashlib.sha256(f"{_files(folder)}\n{json.dumps(shape)}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{_file_digests(folder)}\n{json.dumps(shape)}".encode()).hexdigest()[:16]
 
 
 @stage("base", version=1)
 def make_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
-    """A model of random weights, and a byte-level tokenizer learned from the built-in tickets."""
+    """Leave a model with random weights in `out`, with a byte-level tokenizer trained on the built-in tickets."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""A policy: the weights to go on from, wherever they lie."""
+"""A policy: a base model, or what a training stage has made of it."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,7 +12,12 @@ POLICY = "policy"  # the folder inside an artifact that holds trained weights
 
 @dataclass(frozen=True)
 class Policy:
-    """Weights to go on from: a base model in `folder`, and what a stage has trained on top of it."""
+    """The weights that a stage starts from.
+
+    folder:  of the base model
+    digest:  identifies the base model, see `folders.identity`
+    trained: what a training stage left on top of it
+    """
 
     settings: ModelSettings
     folder: Path
@@ -21,7 +26,7 @@ class Policy:
 
     @property
     def key(self) -> str | None:
-        """What the weights are, wherever they lie; None while that depends on what a stage has yet to leave."""
+        """Identifies the weights; None while it depends on a stage that has not run yet."""
         if self.trained and self.trained.key is None:
             return None
         parts = [self.digest, str(self.trained.key) if self.trained else ""]
@@ -31,4 +36,5 @@ class Policy:
         return hash(self.key)
 
     def after(self, artifact: Artifact) -> "Policy":
+        """The policy that a training stage makes of this one."""
         return replace(self, trained=artifact)

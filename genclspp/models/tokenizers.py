@@ -1,7 +1,7 @@
-"""What a model reads and writes as tokens: its tokenizer, what stands around a prompt, how much room there is.
+"""A model's tokenizer, the frame that its chat template puts around a prompt, and the token budget of a prompt.
 
-Prompts carry every special token as text, so the tokenizers opened here add none of their own: what is trained on,
-generated from and scored are the same tokens, in every library.
+Prompts contain every special token as text, so the tokenizers loaded here add none of their own: training,
+generation and scoring see the same tokens, in every library.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,19 @@ from genclspp.prompts.surfaces import parse
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Tokens of a thought: beyond the longest known; where none is known.
+# Tokens that a thought may take: beyond the longest rationale; in all, without rationales.
 SPARE, UNKNOWN = 8, 128
 
 SENTINEL = "\u2063content\u2063"
-# Some chat templates write the date of today, and prompts would be others every day.
+# Some chat templates write today's date, which would change the prompts, and so all keys, from day to day.
 TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 
 
 def tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
-    """The tokenizer of the base model: adds no special token, pads on the left."""
+    """The tokenizer of the base model, which adds no special tokens and pads on the left.
+
+    raises: ValueError if it cannot be loaded, is not a fast one, or has no end-of-sequence token
+    """
     return _tokenizer(replace(policy, trained=None))
 
 
@@ -39,10 +42,10 @@ def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
     settings = policy.settings
     try:
         tokens = AutoTokenizer.from_pretrained(policy.folder, trust_remote_code=settings.trust_remote_code)
-    except Exception as error:  # a broken file comes as a KeyError, a TypeError or a bare Exception
-        raise ValueError(f"the tokenizer in {policy.folder} cannot be opened: {folders.reason(error)}") from error
+    except Exception as error:  # a broken file raises a KeyError, a TypeError or a bare Exception
+        raise ValueError(f"the tokenizer in {policy.folder} cannot be loaded: {folders.reason(error)}") from error
     if not tokens.is_fast:
-        raise ValueError(f"the model in {policy.folder} has no fast tokenizer (tokenizer.json), which is needed")
+        raise ValueError(f"the tokenizer in {policy.folder} is a slow one; expected a fast one (tokenizer.json)")
     tokens.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B")
     for name in ("bos", "eos"):
         token = getattr(settings, name)
@@ -53,15 +56,18 @@ def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
     if settings.eos:
         tokens.eos_token = settings.eos
     if tokens.eos_token is None:
-        raise ValueError(f"the tokenizer in {policy.folder} has no end token; set model.eos")
+        raise ValueError(f"the tokenizer in {policy.folder} has no end-of-sequence token; set model.eos")
     tokens.pad_token = tokens.pad_token or tokens.eos_token
     tokens.padding_side = "left"
-    tokens.model_max_length = int(1e9)  # lengths are our business: see `budget`
+    tokens.model_max_length = int(1e9)  # no limit here: `budget` keeps prompts short enough
     return tokens
 
 
 def frame(policy: Policy) -> Frame:
-    """What stands around every prompt: the chat template where there is one, else the start token."""
+    """What stands around every prompt: the turns of the chat template if there is one, else the BOS token.
+
+    raises: ValueError if the chat template does not write the user's text
+    """
     return _frame(replace(policy, trained=None))
 
 
@@ -73,6 +79,7 @@ def _frame(policy: Policy) -> Frame:
         return Frame(before=str(tokens.bos_token or ""), reserved=reserved)
     turn = [{"role": "user", "content": SENTINEL}]
     template = f"{TODAY}{tokens.get_chat_template()}"
+    # Render one turn with a marker as its text; what the template writes around the marker is the frame.
     given = {"chat_template": template, "add_generation_prompt": True, **policy.settings.chat_args}
     text = tokens.apply_chat_template(turn, tokenize=False, **given)
     before, found, after = str(text).partition(SENTINEL)
@@ -84,13 +91,17 @@ def _frame(policy: Policy) -> Frame:
 
 
 def _special(tokens: "PreTrainedTokenizerBase") -> tuple[str, ...]:
-    """All special tokens, longest first; those without a name (bos, eos, …) too, such as Llama's headers."""
+    """All special tokens, longest first, also those without a role such as bos or eos (Llama's headers)."""
     added = {token.content for token in tokens.added_tokens_decoder.values() if token.special}
     return tuple(sorted(added.union(map(str, tokens.all_special_tokens)), key=lambda token: (-len(token), token)))
 
 
 def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> None:
-    """Raise ValueError where the tokenizer cannot write a label so that it reads back: unknown characters."""
+    """Raise ValueError if a surface, encoded and decoded, does not parse to its label (unknown characters).
+
+    surfaces: label -> surface
+    joint:    text before the surface in a completion
+    """
     tokens = tokenizer(policy)
     for label, surface in surfaces.items():
         ids = tokens.encode(joint + surface, add_special_tokens=False)
@@ -98,27 +109,32 @@ def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> No
         if parse(written, surfaces) != label:
             raise ValueError(
                 f"the tokenizer in {policy.folder} cannot write the answer {surface!r}: it reads back as "
-                f"{written!r}; take other dataset.names, strategy=numeric or another model"
+                f"{written!r}; choose other dataset.names, strategy=numeric or another model"
             )
 
 
 def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0, answer_tokens: int = 0) -> Budget:
-    """What the positions leave for a prompt, beside a thought and whatever may be written behind it.
+    """The tokens that a model's positions leave for a prompt, next to its completion.
 
-    answer_tokens: how many those may be at least; the longest of `completions` always has its room, with the end
-                   token and `BEYOND` others
+    completions:    the answers, as they are written after the prompt
+    thought_tokens: to reserve for a thought
+    answer_tokens:  to reserve for what follows the thought, at least; the longest of `completions` with its EOS
+                    token and `BEYOND` more always has room
     """
     tokens = tokenizer(policy)
     longest = max(map(len, tokens(list(completions), add_special_tokens=False)["input_ids"]))
-    # The last token that is written is never read. Its position is one to spare, as the border may tokenise
-    # differently when text and answer are joined.
+    # The last token written is never read, which leaves one position to spare. It may be needed: joined, prompt
+    # and answer may take one token more than apart.
     written = thought_tokens + max(longest + 1 + BEYOND, answer_tokens)
     limit = max(max_length(policy) - written, 0)
     return Budget(lambda text: len(tokens.encode(text, add_special_tokens=False)), limit, longest)
 
 
 def thought_tokens(policy: Policy, rationales: Sequence[str], wanted: int | None) -> int:
-    """How many tokens a thought may take, closing tag included: `wanted`, or what the rationales suggest."""
+    """Tokens that a thought may take, closing tag included: `wanted`, or a little more than the longest rationale.
+
+    raises: ValueError if `wanted` leaves no room beside the closing tag
+    """
     tokens = tokenizer(policy)
     known = [rationale for rationale in rationales if rationale.strip()]
     closing, *taken = (
@@ -134,7 +150,10 @@ def thought_tokens(policy: Policy, rationales: Sequence[str], wanted: int | None
 
 
 def max_length(policy: Policy) -> int:
-    """Positions that may be used: the model's own, or fewer by `model.max_length`."""
+    """Positions that may be used: as many as the model has, or fewer by `model.max_length`; 2048 if unknown.
+
+    raises: ValueError if `model.max_length` exceeds what the model has
+    """
     config = folders.read_config(policy.folder)
     config = config.get("text_config", config)
     own = config.get("max_position_embeddings") or config.get("n_positions")

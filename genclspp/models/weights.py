@@ -1,4 +1,4 @@
-"""Weights: how a policy is loaded and saved, as safetensors only."""
+"""Load and save the weights of a policy, as safetensors only."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 
 def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
-    """The model with everything trained so far. With `train`, an adapter comes back trainable.
+    """The model of a policy, on the GPU if there is one.
 
-    New parameters (a fresh prediction head) are drawn from `model.seed`.
+    train: whether it comes in training mode, with a trainable adapter if it has one
+
+    Parameters that the folder lacks, such as the prediction head of an encoder, are initialised with `model.seed`.
+
+    raises: ValueError if transformers cannot load the model
     """
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig, set_seed
@@ -26,7 +30,7 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     extra: dict[str, Any] = {**settings.overrides}
     if settings.as_decoder:
         extra["is_decoder"] = True
-    folder = policy.folder if adapter or trained is None else trained
+    folder = policy.folder if adapter or trained is None else trained  # an adapter comes on top of the base model
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -36,9 +40,9 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
             trust_remote_code=settings.trust_remote_code,
             **extra,
         )
-    except (RuntimeError, ValueError, ImportError) as error:  # shapes, attention, a package that is missing
+    except (RuntimeError, ValueError, ImportError) as error:  # shapes, attention, a missing package
         raise ValueError(f"the model in {folder} cannot be loaded: {folders.reason(error)}") from error
-    straighten_head(model)
+    move_head_transform(model)
     if adapter:
         from peft import PeftModel
 
@@ -47,14 +51,14 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     special = {name: getattr(tokens, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     for name, value in special.items():
         setattr(model.config, name, value)
-    # What hub models bring along (a repetition penalty, sampling) would make greedy something else.
+    # The generation configs of hub models (repetition penalty, sampling) would change greedy decoding.
     model.generation_config = GenerationConfig(**special)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).train(train)
 
 
 def disable_dropout(model: Any) -> None:
-    """Switch off all dropout of a model: in its modules, and where attention keeps a rate as a mere number."""
+    """Set all dropout rates of a model to 0: those of dropout modules, and the plain floats inside attention."""
     import torch
 
     for module in model.modules():
@@ -64,29 +68,30 @@ def disable_dropout(model: Any) -> None:
                 setattr(module, name, 0.0)
 
 
-def straighten_head(model: Any) -> None:
-    """Let the backbone end where the output embeddings begin, as in most language models.
+def move_head_transform(model: Any) -> None:
+    """Move the transform of a BERT-like head into the backbone; other models stay as they are.
 
-    BERT's head transforms the hidden states before it multiplies them with the output embeddings. TRL multiplies
-    the backbone's states with the embeddings itself (its fused head), and would leave that transformation out. So
-    it moves, in the computation and not in the weights, to the end of the backbone. Other models stay as they are.
+    BERT's head transforms the hidden states before it multiplies them by the output embeddings. TRL's fused head
+    multiplies the backbone's states by the embeddings itself and would skip that transform. So the backbone
+    applies it, by a hook, and the head no longer does; the weights stay where they are. A contract test says when
+    TRL supports such heads and this can go.
     """
     transform = getattr(getattr(getattr(model, "cls", None), "predictions", None), "transform", None)
     if transform is None:
         return
-    carry_out = transform.forward
+    apply = transform.forward
     transform.forward = lambda hidden: hidden
 
     def finish(backbone: Any, inputs: Any, output: Any) -> Any:
-        output["last_hidden_state"] = carry_out(output["last_hidden_state"])
+        output["last_hidden_state"] = apply(output["last_hidden_state"])
         return output
 
     model.base_model.register_forward_hook(finish)
 
 
 def save(model: Any, policy: Policy, out: Path) -> None:
-    """Leave a folder in hub format (or an adapter) with its tokenizer, as safetensors."""
-    # TRL adds a second adapter, "ref", for the reference.
+    """Save the model, or its adapter alone, with its tokenizer, in hub format in `out/policy`."""
+    # TRL adds a second adapter, "ref", for the reference model.
     chosen = {"selected_adapters": ["default"]} if hasattr(model, "peft_config") else {}
     model.save_pretrained(out / POLICY, **chosen)
     tokenizer(policy).save_pretrained(out / POLICY)

@@ -1,9 +1,10 @@
-"""Which prompts reinforcement learning draws in an epoch.
+"""Which prompts reinforcement learning sees in an epoch.
 
-After a good warm-up the policy answers most prompts rightly with near certainty; there all rewards of a group are
-equal and teach nothing. `Focus` chooses anew at the beginning of every epoch, among the prompts that the policy
-does not solve yet. An epoch always has the same number of draws, so that learning-rate schedules and checkpoints
-mean what they say: where fewer unsolved prompts are left, the least certain of the solved ones fill up.
+After a good warm-up, the policy answers most prompts correctly with near certainty; all samples of such a prompt
+have the same reward, so there is nothing to learn from it. `Focus` chooses anew at the start of every epoch, among
+the prompts that the policy does not solve yet. Every epoch has the same number of prompts, so that learning-rate
+schedules and checkpoints keep their meaning: if too few unsolved prompts are left, the least certain solved
+ones fill up.
 """
 
 import json
@@ -18,51 +19,55 @@ from transformers import TrainerCallback
 from genclspp.store.files import write_json
 
 
-def choose(chances: Sequence[float], solved: float, draws: int, random: Random) -> list[int]:
-    """`draws` positions: of those whose chance is below `solved`, then of the least certain others.
+def choose(probs: Sequence[float], solved: float, count: int, random: Random) -> list[int]:
+    """Choose `count` prompts: a random sample of the unsolved ones, filled up with the least certain others.
 
-    chances: probability of the right answer, per prompt
+    probs:   (prompts,) probability of the right answer
+    solved:  a prompt is unsolved if that is lower
+    returns: indexes of prompts
     """
-    unsolved = [k for k, chance in enumerate(chances) if chance < solved]
-    if len(unsolved) >= draws:
-        return random.sample(unsolved, draws)
-    others = sorted(set(range(len(chances))).difference(unsolved), key=lambda k: (chances[k], k))
-    return [*unsolved, *others[: draws - len(unsolved)]]
+    unsolved = [k for k, prob in enumerate(probs) if prob < solved]
+    if len(unsolved) >= count:
+        return random.sample(unsolved, count)
+    others = sorted(set(range(len(probs))).difference(unsolved), key=lambda k: (probs[k], k))
+    return [*unsolved, *others[: count - len(unsolved)]]
 
 
 class Focus(TrainerCallback):
-    """Chooses the rows of each epoch, and shows them as a data set.
+    """Chooses the rows of each epoch and presents them as a data set.
 
-    rows:    all that may be chosen
-    draws:   per epoch
-    chances: model -> probability of the right answer, per row
-    out:     remembers the choices, which an interrupted run must not make again with another policy
+    rows:   all rows to choose from
+    count:  rows per epoch
+    assess: model -> probability of the right answer, per row
+    solved: see `choose`
+    out:    folder for the choices, which a resumed run must reuse: its policy would choose others
     """
 
     def __init__(
         self,
         rows: Sequence[Mapping[str, Any]],
-        draws: int,
-        chances: Callable[[Any], Sequence[float]],
+        count: int,
+        assess: Callable[[Any], Sequence[float]],
         solved: float,
         seed: int,
         out: Path,
     ) -> None:
-        self._rows, self._draws, self._chances = rows, draws, chances
+        self._rows, self._count, self._assess = rows, count, assess
         self._solved, self._seed, self._out = solved, seed, out
-        self._chosen = list(range(draws))
+        self._chosen = list(range(count))
 
     def dataset(self) -> Dataset:
-        """`draws` rows that change with every epoch."""
-        slots = Dataset.from_dict({"slot": range(self._draws)})
+        """`count` rows that change with every epoch."""
+        # The rows are looked up on access, as a trainer takes one data set for all epochs.
+        slots = Dataset.from_dict({"slot": range(self._count)})
         return slots.with_transform(self._look_up)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        epoch = int((state.epoch or 0) + 1e-6)
+        epoch = int((state.epoch or 0) + 1e-6)  # state.epoch is a float, steps divided by steps per epoch
         path = self._out / f"epoch-{epoch}.json"
         if not path.exists():
             random = Random(f"{self._seed}-{epoch}")
-            write_json(path, choose(self._chances(model), self._solved, self._draws, random))
+            write_json(path, choose(self._assess(model), self._solved, self._count, random))
         self._chosen = json.loads(path.read_text())
 
     def _look_up(self, batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:

@@ -1,8 +1,7 @@
 """GRPO and RLOO over token trees.
 
-Every group of completions shares its prompt, and the prompts of a task share their beginning. So the
-log-probabilities that they need of a batch (under the policy, with gradient, and under the reference) are read
-from one tree.
+All completions of a group share their prompt, and the prompts of a task share a prefix. So the log-probabilities
+of a batch (under the policy, with gradient, and under the reference) are read from one tree.
 """
 
 from typing import Any
@@ -15,11 +14,15 @@ from trl.trainer.utils import RepeatSampler
 
 from genclspp.trees.forward import child_logprobs, evaluating, log_softmax, next_token_logits, pad, walk, width
 from genclspp.trees.support import supports
-from genclspp.trees.tree import children, grow, path
+from genclspp.trees.tree import Tree, children, grow, path
 
 
-class Trees:
-    """Stands before a trainer of TRL: every distinct prefix of a batch is read once; same numbers, less work."""
+class TreeReading:
+    """Mixin for TRL's trainers that reads every distinct prefix of a batch once: same numbers, less work.
+
+    It replaces the sampling of completions and the computation of their log-probabilities, and leaves both to TRL
+    if a setting or the model rules trees out.
+    """
 
     accelerator: Any
     args: Any
@@ -32,7 +35,7 @@ class Trees:
         return Reshuffled(super()._get_train_sampler(dataset))  # type: ignore[misc]
 
     def _sample(self, prompt_ids: list[list[int]]) -> list[list[int]] | None:
-        """Sampled completions, end token included, one per prompt; None where the model cannot read trees."""
+        """One sampled completion per prompt, EOS included; None if TRL has to sample."""
         model = self.accelerator.unwrap_model(self.model_wrapped)
         if not (self._samples_plainly() and supports(model)):
             return None
@@ -41,7 +44,7 @@ class Trees:
             return sample(model, prompt_ids, self.max_completion_length, self.temperature, stops)
 
     def _samples_plainly(self) -> bool:
-        """Whether completions are drawn from the model's own distribution, by the model itself."""
+        """Whether completions are sampled from the model's own distribution, by the model itself."""
         args = self.args
         own = not (args.use_vllm or args.use_transformers_continuous_batching or args.generation_kwargs)
         return own and (args.top_p, args.top_k, args.min_p, args.repetition_penalty) == (1.0, 0, None, 1.0)
@@ -56,9 +59,13 @@ class Trees:
         compute_entropy: bool = False,
         **rest: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Log-probability (and entropy) at each of the last `logits_to_keep` tokens: (rows, logits_to_keep)."""
+        """Log-probability (and entropy) at each of the last `logits_to_keep` tokens: (rows, logits_to_keep).
+
+        input_ids: (rows, tokens) prompts padded on the left, then completions padded on the right
+        """
         plain = self.accelerator.unwrap_model(model)
-        written = attention_mask[:, -logits_to_keep:].sum(1).tolist()
+        written = attention_mask[:, -logits_to_keep:].sum(1).tolist()  # tokens of each completion
+        # A batch without any completion token (all truncated ones masked) would leave nothing to read in a tree.
         special = rest.get("compute_aux_loss") or self.args.gradient_checkpointing or not any(written)
         if special or not supports(plain):
             return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
@@ -66,7 +73,8 @@ class Trees:
             )
         rows = [row[mask.bool()].tolist() for row, mask in zip(input_ids, attention_mask, strict=True)]
         tree = grow(rows)
-        places, nodes = [], []  # of completion tokens: (row, column), node in the tree
+        # Completion tokens: their (row, column) in the result, and their node, which equal completions share.
+        places, nodes = [], []
         for row, (end, count) in enumerate(zip(tree.ends, written, strict=True)):
             for column, node in enumerate(path(tree, end)[len(rows[row]) - count :]):
                 places.append((row, column))
@@ -74,17 +82,23 @@ class Trees:
         read, logps, entropies = self._read(model, plain, tree, set(nodes))
         index = [read[node] for node in nodes]
 
-        def spread(values: Tensor) -> Tensor:
+        def scatter(values: Tensor) -> Tensor:
+            """Values per read node to (rows, logits_to_keep), with 0 at the padding, which TRL masks out."""
             table = values.new_zeros(len(rows), logits_to_keep)
             table[tuple(torch.tensor(places, device=values.device).T)] = values[index]
             return table
 
-        return spread(logps), spread(entropies) if compute_entropy else None, None
+        return scatter(logps), scatter(entropies) if compute_entropy else None, None
 
-    def _read(self, model: Any, plain: Any, tree: Any, learned: set[int]) -> tuple[dict[int, int], Tensor, Tensor]:
-        """Learned node -> position in two vectors: its log-probability, the entropy of what it was drawn from."""
+    def _read(
+        self, model: Any, plain: Any, tree: Tree, learned: set[int]
+    ) -> tuple[dict[int, int], Tensor, Tensor]:
+        """Log-probabilities of the `learned` nodes, and the entropies of the distributions that predict them.
+
+        returns: node -> index into the two vectors, and the vectors (learned,)
+        """
         wanted = [any(child in learned for child in children(tree, node)) for node in range(len(tree.tokens))]
-        order: list[int] = []
+        order: list[int] = []  # learned nodes, in the order in which they were read
         logps, entropies = [], []
         with self.accelerator.autocast():
             for nodes, logits in walk(plain, tree, wanted, width(plain), len(tree.tokens), call=model):
@@ -97,9 +111,10 @@ class Trees:
 
 
 class Reshuffled(RepeatSampler):
-    """TRL's sampler, whose order follows from the number of the epoch.
+    """TRL's sampler with an order that depends on the number of the epoch alone.
 
-    TRL's own goes on drawing from one generator, so that a resumed run repeats the order of the first epoch.
+    TRL's own shuffles with one generator from epoch to epoch, so a resumed run starts over with the order of the
+    first.
     """
 
     def __init__(self, sampler: RepeatSampler) -> None:
@@ -110,41 +125,44 @@ class Reshuffled(RepeatSampler):
             self.generator.manual_seed((self.seed or 0) + epoch)
 
 
-class TreeGRPOTrainer(Trees, GRPOTrainer):
+class TreeGRPOTrainer(TreeReading, GRPOTrainer):
     """`trl.GRPOTrainer` over token trees."""
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
-        drawn = self._sample(prompt_ids)
-        return super()._generate_single_turn(prompt_ids, *rest, **named) if drawn is None else (drawn, None)
+        sampled = self._sample(prompt_ids)
+        return super()._generate_single_turn(prompt_ids, *rest, **named) if sampled is None else (sampled, None)
 
 
-class TreeRLOOTrainer(Trees, RLOOTrainer):
+class TreeRLOOTrainer(TreeReading, RLOOTrainer):
     """`trl.RLOOTrainer` over token trees."""
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
-        drawn = self._sample(prompt_ids)
-        return super()._generate_single_turn(prompt_ids, *rest, **named) if drawn is None else drawn
+        sampled = self._sample(prompt_ids)
+        return super()._generate_single_turn(prompt_ids, *rest, **named) if sampled is None else sampled
 
 
 def sample(
     model: Any, prompts: list[list[int]], max_new_tokens: int, temperature: float, stops: set[int]
 ) -> list[list[int]]:
-    """One completion per prompt, drawn token by token, up to and with a stop; equal prompts are read once."""
+    """Sample one completion per prompt, up to and including a stop token; equal prompts are read once."""
     distinct = list(dict.fromkeys(map(tuple, prompts)))
     place = {prompt: k for k, prompt in enumerate(distinct)}
     ids, mask = pad([list(prompt) for prompt in distinct], model.device, left=True)
     cache = DynamicCache()
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)  # 0 at a row's first token, whatever its padding on the left
     reads = {"past_key_values": cache, "use_cache": True}
     logits = next_token_logits(model, 1, input_ids=ids, attention_mask=mask, position_ids=positions, **reads)
+    # From distinct prompts to one row per completion: copy keys, values, logits and masks.
     rows = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=model.device)
     cache.batch_select_indices(rows)
     logits, mask, position = logits[rows, -1], mask[rows], positions[rows, -1:]
     written: list[list[int]] = [[] for _ in prompts]
     is_open = [True] * len(prompts)
     for left in reversed(range(max_new_tokens)):
-        # Of a policy that gives no numbers, anything is drawn: learning from it shows that, and ends there.
+        # If the probabilities are NaN, any token will do: the update then has a NaN gradient, which is
+        # reported.
         drawn = torch.multinomial((logits.float() / temperature).softmax(-1).nan_to_num(1.0), 1)
+        # Rows that have ended are fed along with the others, and what they draw is ignored.
         for row, token in enumerate(drawn[:, 0].tolist()):
             if is_open[row]:
                 written[row].append(token)

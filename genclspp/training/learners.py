@@ -1,4 +1,4 @@
-"""Learners: how the expected reward is raised. A new one is a class of this form and a YAML in conf/rl."""
+"""Learners: methods of reinforcement learning. A new one is a class of this form and a YAML in conf/rl."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a learner is given besides the model: prompts, what pays, and a folder to work in."""
+    """What a learner gets besides the model: the prompts, the rewards, and a folder to work in."""
 
     policy: Policy
     prompts: Prompts
@@ -29,36 +29,36 @@ class Problem:
     out: Path
 
     def arguments(self, **defaults: Any) -> Any:
-        """The learner's own arguments: `rl.args`, and `defaults` where these are silent."""
-        from genclspp.training.trainer import arguments
+        """The learner's library arguments: `rl.args`, with `defaults` for those that are not set."""
+        from genclspp.training.trainer import build_arguments
 
         kind = self.settings.learner.arguments()
-        return arguments(kind, {**defaults, **self.settings.args}, "rl.args", self.seed, self.out)
+        return build_arguments(kind, {**defaults, **self.settings.args}, "rl.args", self.seed, self.out)
 
 
 class Learner(Protocol):
     """A frozen dataclass; its fields are its own settings, set as `rl.learner.NAME`.
 
-    lists_answers:    whether it needs a list of all that may be written, which thoughts do not have
-    disables_dropout: whether it always learns without dropout (else `rl.args.disable_dropout` decides)
+    lists_answers:    whether it enumerates all possible completions, which rules out thoughts
+    disables_dropout: whether it always trains without dropout (else `rl.args.disable_dropout` decides)
     """
 
     lists_answers: ClassVar[bool]
     disables_dropout: ClassVar[bool]
 
     def arguments(self) -> type:
-        """The class of a library that `rl.args` go to, as they are."""
+        """The library class that takes `rl.args` as they are."""
         ...
 
     def check(self, args: Any, count: int) -> None:
-        """Raise ValueError where `count` prompts cannot be learned from with these arguments."""
+        """Raise ValueError if these arguments do not allow training on `count` prompts."""
 
     def rows(self, model: Any, problem: Problem, prompts: Prompts) -> list[dict[str, Any]]:
-        """One row per prompt, as the trainer's data set holds it."""
+        """The training data: one row per prompt, with the columns that the trainer reads."""
         ...
 
     def trainer(self, model: Any, problem: Problem, data: "Dataset") -> "Trainer":
-        """What trains `model` on `data`, made of `rows`."""
+        """The trainer of `model` on `data`, which holds rows of `rows`."""
         ...
 
 
@@ -78,12 +78,12 @@ class Grpo:
         _check_generation(args, count)
 
     def rows(self, model: Any, problem: Problem, prompts: Prompts) -> list[dict[str, Any]]:
-        return rewards.rows(prompts)
+        return rewards.reward_rows(prompts)
 
     def trainer(self, model: Any, problem: Problem, data: "Dataset") -> "Trainer":
         from genclspp.training.grpo_trainer import TreeGRPOTrainer
 
-        return _sampling(TreeGRPOTrainer, model, problem, data)
+        return _build_sampling_trainer(TreeGRPOTrainer, model, problem, data)
 
 
 @dataclass(frozen=True)
@@ -102,21 +102,21 @@ class Rloo:
         _check_generation(args, count)
 
     def rows(self, model: Any, problem: Problem, prompts: Prompts) -> list[dict[str, Any]]:
-        return rewards.rows(prompts)
+        return rewards.reward_rows(prompts)
 
     def trainer(self, model: Any, problem: Problem, data: "Dataset") -> "Trainer":
         from genclspp.training.grpo_trainer import TreeRLOOTrainer
 
-        return _sampling(TreeRLOOTrainer, model, problem, data)
+        return _build_sampling_trainer(TreeRLOOTrainer, model, problem, data)
 
 
 @dataclass(frozen=True)
 class Expected:
     """The exact expected reward over all answers, without sampling (docs/expected.md).
 
-    beta:      weight of the divergence from the starting policy
-    entropy:   weight of the entropy of the answers
-    normalise: divide by the spread of each prompt's reward, as GRPO does
+    beta:      weight of the KL divergence from the starting policy
+    entropy:   weight of the entropy of the distribution over answers
+    normalise: divide the reward of each prompt by its standard deviation, as GRPO does
     """
 
     lists_answers: ClassVar[bool] = True
@@ -133,15 +133,19 @@ class Expected:
 
     def check(self, args: Any, count: int) -> None:
         if args.label_smoothing_factor:
-            raise ValueError("rl.args.label_smoothing_factor has no meaning for rl=expected; leave it out")
+            raise ValueError(
+                f"rl.args.label_smoothing_factor={args.label_smoothing_factor:g}; expected 0, "
+                "as rl=expected has no target tokens to smooth"
+            )
 
     def rows(self, model: Any, problem: Problem, prompts: Prompts) -> list[dict[str, Any]]:
         from genclspp.trees.scoring import label_logprobs
 
-        texts, paid = [item.text for item in prompts.items], rewards.table(prompts, problem.rewards)
-        rows = [{"prompt": text, "rewards": pays} for text, pays in zip(texts, paid, strict=True)]
+        texts, table = [item.text for item in prompts.items], rewards.reward_table(prompts, problem.rewards)
+        rows = [{"prompt": text, "rewards": values} for text, values in zip(texts, table, strict=True)]
         if not self.beta:
             return rows
+        # The starting policy does not change, so its log-probabilities are computed once, before training.
         tokens = tokenizers.tokenizer(problem.policy)
         start = label_logprobs(model, tokens, texts, prompts.completions()).tolist()
         return [{**row, "start": logprobs} for row, logprobs in zip(rows, start, strict=True)]
@@ -164,51 +168,52 @@ class Expected:
 OURS = (Grpo(), Rloo(), Expected())
 
 
-def drawn(prompts: Prompts, examples: int | None, seed: int) -> Prompts:
-    """At most `examples` of the prompts; all for None."""
+def sample_prompts(prompts: Prompts, examples: int | None, seed: int) -> Prompts:
+    """A seeded random sample of at most `examples` prompts; all of them for None."""
     if examples is None or examples >= len(prompts.items):
         return prompts
     return replace(prompts, items=tuple(Random(seed).sample(prompts.items, examples)))
 
 
-def _sampling(trainer: type, model: Any, problem: Problem, data: "Dataset") -> Any:
+def _build_sampling_trainer(trainer: type, model: Any, problem: Problem, data: "Dataset") -> Any:
     """A trainer of TRL that samples groups of completions."""
     from peft import PeftModel
 
     args = problem.arguments(max_completion_length=problem.prompts.most_tokens)
     args.reward_weights = [reward.weight for reward in problem.rewards]
     if not isinstance(model, PeftModel):
-        # TRL loads the reference model from the policy's own folder, so the start must lie in one.
+        # TRL loads the reference model from the folder that the model names, so the start has to be saved in one.
         start = problem.out / "start"
         model.save_pretrained(start)
         model.name_or_path = model.config._name_or_path = str(start)
     made = trainer(
         model=model,
         args=args,
-        reward_funcs=[rewards.function(reward) for reward in problem.rewards],
+        reward_funcs=[rewards.bind(reward) for reward in problem.rewards],
         train_dataset=data,
         processing_class=tokenizers.tokenizer(problem.policy),
     )
     if made.ref_model is not None:
-        weights.straighten_head(made.ref_model)
+        weights.move_head_transform(made.ref_model)  # as `weights.load` did to the policy
     return made
 
 
 def _check_generation(args: Any, count: int) -> None:
-    """Refuse what TRL's sampling ahead makes impossible.
+    """Refuse arguments that do not go with sampling completions for several batches at once, as TRL does.
 
-    Of fewer prompts than it samples at once it would learn nothing, and completions that serve for several steps
-    are in no checkpoint.
+    It drops prompts that do not fill a generation, so too few of them leave nothing to train on. And it does not
+    put completions that serve for several steps into checkpoints, so a checkpoint between those steps cannot be
+    resumed.
     """
     at_once = args.generation_batch_size // args.num_generations
     if count < at_once:
         raise ValueError(
-            f"{count} prompts to learn from; expected {at_once} or more, as completions of so many are sampled at "
-            "once, or a smaller rl.args.per_device_train_batch_size"
+            f"{count} prompts for RL; expected {at_once} or more, as completions of that many are sampled at once "
+            "(a smaller rl.args.per_device_train_batch_size needs fewer)"
         )
     cycle = args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps
     if cycle > 1 and args.save_strategy == "steps" and args.save_steps % cycle:
         raise ValueError(
-            f"rl.args.save_steps={args.save_steps:g}; expected a multiple of {cycle}, as completions serve for "
-            f"{cycle} steps and learning that was interrupted can only go on between them"
+            f"rl.args.save_steps={args.save_steps:g}; expected a multiple of {cycle}, as completions serve for as "
+            "many steps and an interrupted run can only resume after the last of them"
         )

@@ -1,9 +1,9 @@
 """Rewards for reinforcement learning: plain functions of lists.
 
-Each takes what was written, and one column entry per completion: `prompts`, `answer` (the surface it should be),
-`surfaces` (all that may be answered) and `uncertain` (the surface of an abstention, or None). With
-reasoning=think, what was written begins with "<think>", and the answer is read behind "</think>". A reward of
-one's own is any function of this form; a YAML in conf/reward names it by `_target_` and gives it a `weight`.
+A reward takes the completions and columns with one entry per completion: `prompts`, `answer` (the right surface),
+`surfaces` (all surfaces that may be answered) and `uncertain` (the surface of an abstention, or None). With
+reasoning=think, a completion begins with "<think>", and the answer is read after "</think>". Any function of this
+form can be a reward; a YAML in conf/reward names it by `_target_` and gives it a `weight`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ COLUMNS = ("completions", "prompts", "answer", "surfaces", "uncertain")  # all o
 
 
 def needs(*what: str) -> Callable[[Function], Function]:
-    """Declare what a reward could never pay without: "thoughts", or "uncertain" (that answer)."""
+    """Declare what a reward can never pay without: "thoughts", or "uncertain" (the answer of that name)."""
 
     def mark(function: Function) -> Function:
         vars(function)["needs"] = what
@@ -32,7 +32,7 @@ def needs(*what: str) -> Callable[[Function], Function]:
 
 
 def correct(completions: list[str], answer: list[str], surfaces: list[list[str]], **_: Any) -> list[float]:
-    """1 where the completion reads back as the answer, else 0."""
+    """1 if the completion reads back as the right answer, else 0."""
     return [
         float(_read(written, known) == wanted)
         for written, wanted, known in zip(completions, answer, surfaces, strict=True)
@@ -40,7 +40,7 @@ def correct(completions: list[str], answer: list[str], surfaces: list[list[str]]
 
 
 def parsed(completions: list[str], surfaces: list[list[str]], **_: Any) -> list[float]:
-    """1 where the completion reads back as any answer, else 0."""
+    """1 if the completion reads back as any answer, else 0."""
     return [float(_read(written, known) is not None) for written, known in zip(completions, surfaces, strict=True)]
 
 
@@ -52,7 +52,7 @@ def abstained(
     uncertain: list[str | None],
     **_: Any,
 ) -> list[float]:
-    """1 where the completion is "uncertain" though a label is wanted: its weight is the value of not answering."""
+    """1 if the completion is "uncertain" but the answer is a label; the weight is the value of abstaining."""
     return [
         float(sign is not None and wanted != sign and _read(written, known) == sign)
         for written, wanted, known, sign in zip(completions, answer, surfaces, uncertain, strict=True)
@@ -61,7 +61,7 @@ def abstained(
 
 @needs("thoughts")
 def thought_format(completions: list[str], surfaces: list[list[str]], **_: Any) -> list[float]:
-    """1 where the completion is one closed thought that says something, then anything that reads as an answer."""
+    """1 if the completion is one closed, non-empty thought followed by any valid answer, else 0."""
     return [
         float(thoughts.is_formed(written) and _read(written, known) is not None)
         for written, known in zip(completions, surfaces, strict=True)
@@ -72,10 +72,11 @@ def _read(completion: str, surfaces: Sequence[str]) -> str | None:
     return parse(completion, {surface: surface for surface in surfaces})
 
 
-def rows(prompts: Prompts) -> list[dict[str, Any]]:
+def reward_rows(prompts: Prompts) -> list[dict[str, Any]]:
     """One row per prompt, with the columns that rewards read.
 
-    opening: the end of the prompt that belongs to what is written
+    opening: the tag at the end of the prompt that counts as the beginning of the completion; empty without
+             thoughts
     """
     surfaces = list(prompts.surfaces.values())
     sign = prompts.surfaces.get(UNCERTAIN)
@@ -83,36 +84,38 @@ def rows(prompts: Prompts) -> list[dict[str, Any]]:
     return [{"prompt": item.text, "answer": item.answer, **shared} for item in prompts.items]
 
 
-def right(prompts: Prompts) -> list[int]:
-    """Place of the right answer of each prompt among the surfaces."""
+def gold_places(prompts: Prompts) -> list[int]:
+    """Index of the right answer of each prompt among the surfaces: (prompts,)."""
     places = {surface: place for place, surface in enumerate(prompts.surfaces.values())}
     return [places[item.answer] for item in prompts.items]
 
 
-def table(prompts: Prompts, rewards: Sequence[Reward]) -> list[list[float]]:
-    """The weighted reward of each answer to each prompt, and of anything else in a last column."""
-    written = [*prompts.surfaces.values(), ""]
-    sums = total(rewards, written * len(prompts.items), [row for row in rows(prompts) for _ in written])
+def reward_table(prompts: Prompts, rewards: Sequence[Reward]) -> list[list[float]]:
+    """Weighted reward of each answer to each prompt, and of anything else: (prompts, surfaces + 1)."""
+    written = [*prompts.surfaces.values(), ""]  # the empty completion stands for all that no reward reads back
+    sums = total_reward(
+        rewards, written * len(prompts.items), [row for row in reward_rows(prompts) for _ in written]
+    )
     return [sums[k : k + len(written)] for k in range(0, len(sums), len(written))]
 
 
-def total(
-    rewards: Sequence[Reward], completions: Sequence[str], asked: Sequence[Mapping[str, Any]]
+def total_reward(
+    rewards: Sequence[Reward], completions: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> list[float]:
-    """The weighted reward of each completion; `asked` holds its row of `rows`."""
-    columns = {name: [row[name] for row in asked] for name in asked[0]}
-    columns["prompts"] = columns.pop("prompt")  # as TRL names it
-    sums = [0.0] * len(asked)
+    """Weighted sum of rewards per completion; `rows` holds, for each, the row of its prompt (`reward_rows`)."""
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["prompts"] = columns.pop("prompt")  # TRL's names: "prompt" in the data set, "prompts" for rewards
+    sums = [0.0] * len(rows)
     for reward in rewards:
-        given = function(reward)(completions=list(completions), **columns)
+        given = bind(reward)(completions=list(completions), **columns)
         sums = [so_far + reward.weight * value for so_far, value in zip(sums, given, strict=True)]
     return sums
 
 
-def function(reward: Reward) -> Any:
-    """The reward's function with its own arguments; TRL calls it by name and logs it under that name.
+def bind(reward: Reward) -> Any:
+    """The function of `reward` with its own arguments bound, under the name that TRL logs it by.
 
-    It is handed whole completions: with the tag that a prompt has opened for them.
+    The bound function passes whole completions on, with the tag that the prompt has opened for them.
     """
     bound = partial(reward.function, **reward.args)
 

@@ -22,24 +22,21 @@ from genclspp.training.sft import adapter
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from genclspp.training.early_stopping import Check, Health
+    from genclspp.training.early_stopping import Check, EarlyStopping
     from genclspp.training.focus import Focus
 
 SUMMARY = "summary.json"
 
 
 def check(settings: RlSettings, count: int) -> None:
-    """Raise ValueError where the learner or its library refuses the settings.
-
-    count: how many prompts there will be to learn from
-    """
-    from genclspp.training.trainer import arguments, check_names
+    """Raise ValueError if the learner or its library rejects the settings for `count` training prompts."""
+    from genclspp.training.trainer import build_arguments, check_names
 
     learner = settings.learner
-    if learner is None:  # beside learners in a sweep, whose settings reach this cell too
+    if learner is None:  # rl=none in a sweep over learners, whose settings reach this cell too
         check_names([ours.arguments() for ours in learners.OURS], settings.args, "rl.args")
     else:
-        learner.check(arguments(learner.arguments(), settings.args, "rl.args", 0, Path()), count)
+        learner.check(build_arguments(learner.arguments(), settings.args, "rl.args", 0, Path()), count)
 
 
 @stage("rl", version=1)
@@ -54,90 +51,94 @@ def fit(
     watch: Watch,
     out: Path,
 ) -> None:
-    """Raise the expected reward on `prompts`; leave the best policy on `held_out`, and curves, in `out`.
+    """Train on the rewards of `prompts`; leave the policy that does best on `held_out`, and curves, in `out`.
 
-    A policy that is an adapter goes on as that adapter; a base model gets a new one where `lora` is given.
+    A policy with an adapter trains that adapter further; a base model gets a new one if `lora` is given.
+    Without `held_out`, the last policy is left.
+
+    raises: ValueError if the policy gives NaN: at the start with `held_out`, at the end without
     """
     from peft import PeftModel, get_peft_model
 
-    from genclspp.training.trainer import Listener, check_numbers, forget_checkpoints, train
+    from genclspp.training.trainer import Listener, check_finite, forget_checkpoints, train
 
     model = weights.load(policy, train=True)
     if lora is not None and not isinstance(model, PeftModel):
         model = get_peft_model(model, adapter(lora))
-    # TRL's `disable_dropout` leaves dropout in attention as it is.
+    # TRL's `disable_dropout` misses the dropout inside attention.
     if settings.learner.disables_dropout or settings.args.get("disable_dropout"):
         weights.disable_dropout(model)
     problem = Problem(policy, prompts, rewards, settings, seed, out)
-    data, focus = draws(model, problem)
+    data, focus = select_rows(model, problem)
     trainer = settings.learner.trainer(model, problem, data)
-    health = guard(model, problem, held_out, watch) if held_out else None
-    for callback in (Listener(watch), *focus, *([health] if health else [])):
+    stopping = build_early_stopping(model, problem, held_out, watch) if held_out else None
+    for callback in (Listener(watch), *focus, *([stopping] if stopping else [])):
         trainer.add_callback(callback)
     train(trainer, out)
-    if health:
-        health.adopt(POLICY)
+    if stopping:
+        stopping.adopt(POLICY)
     else:
-        check_numbers(trainer)
+        check_finite(trainer)
         weights.save(trainer.model, policy, out)
-    write_json(out / SUMMARY, summary(trainer.state) | (health.summary() if health else {}))
+    write_json(out / SUMMARY, summary(trainer.state) | (stopping.summary() if stopping else {}))
+    # The checkpoints go first: a run that resumes from one needs the policies that `forget` removes.
     forget_checkpoints(out)
-    if health:  # after the checkpoints, which may need it
-        health.forget()
+    if stopping:
+        stopping.forget()
     for name in ("start", "focus"):
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-def told(folder: Path) -> str | None:
-    """How RL fared on held-out prompts, in one line; None where it was not checked."""
+def describe(folder: Path) -> str | None:
+    """The gain on held-out prompts, in one line; None if RL ran without checks."""
     found = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     if "rl/best_step" not in found:
         return None
     start, best = (100 * found[name] for name in ("rl/accuracy_start", "rl/accuracy"))
-    return (
-        f"held-out accuracy {start:.1f} → {best:.1f} %, the best of {found['rl/steps']} steps: "
-        f"step {found['rl/best_step']}"
-    )
+    step = f"step {found['rl/best_step']} of {found['rl/steps']}"
+    return f"held-out accuracy {start:.1f} → {best:.1f} %, best at {step}"
 
 
-def draws(model: Any, problem: Problem) -> "tuple[Dataset, list[Focus]]":
-    """The rows to learn from, and what chooses them anew in every epoch, if anything does."""
+def select_rows(model: Any, problem: Problem) -> "tuple[Dataset, list[Focus]]":
+    """The training data, and a callback that selects its rows anew in every epoch, if `rl.focus` asks for that."""
     from datasets import Dataset
 
     from genclspp.training.focus import Focus
 
     settings, prompts, seed = problem.settings, problem.prompts, problem.seed
-    some = learners.drawn(prompts, settings.examples, seed)
+    some = learners.sample_prompts(prompts, settings.examples, seed)
     if settings.focus != "unsolved":
         return Dataset.from_list(settings.learner.rows(model, problem, some)), []
-    chances = _chances(problem.policy, prompts)
+    assess = _build_assessment(problem.policy, prompts)
     rows = settings.learner.rows(model, problem, prompts)
-    focus = Focus(rows, len(some.items), chances, settings.solved, seed, problem.out / "focus")
+    focus = Focus(rows, len(some.items), assess, settings.solved, seed, problem.out / "focus")
     return focus.dataset(), [focus]
 
 
-def _chances(policy: Policy, prompts: Prompts) -> Callable[[Any], list[float]]:
-    """What tells a model's probability of the right answer to each prompt."""
+def _build_assessment(policy: Policy, prompts: Prompts) -> Callable[[Any], list[float]]:
+    """A function from a model to its probability of the right answer to each prompt."""
     import torch
 
     from genclspp.trees import scoring
 
     tokens, texts = tokenizers.tokenizer(policy), [item.text for item in prompts.items]
-    golds = torch.tensor(rewarding.right(prompts))[:, None]
+    golds = torch.tensor(rewarding.gold_places(prompts))[:, None]
 
-    def chances(model: Any) -> list[float]:
+    def assess(model: Any) -> list[float]:
         logprobs = scoring.label_logprobs(model, tokens, texts, prompts.completions())
         return logprobs.gather(1, golds)[:, 0].exp().tolist()
 
-    return chances
+    return assess
 
 
-def guard(model: Any, problem: Problem, held_out: Prompts, watch: Watch) -> "Health":
-    """What checks the policy on `held_out` while it learns."""
-    from genclspp.training.early_stopping import Health
+def build_early_stopping(model: Any, problem: Problem, held_out: Prompts, watch: Watch) -> "EarlyStopping":
+    """The callback that checks the policy on `held_out` while it trains; `model` is the starting policy."""
+    from genclspp.training.early_stopping import EarlyStopping
 
-    return Health(
-        examine=(listened if held_out.thought_tokens else scored)(model, problem, held_out),
+    # With thoughts, an answer has a probability only after one particular thought, so completions are generated.
+    build = build_generation_check if held_out.thought_tokens else build_probability_check
+    return EarlyStopping(
+        evaluate=build(model, problem, held_out),
         save=lambda model, folder: weights.save(model, problem.policy, folder),
         settings=problem.settings,
         watch=watch,
@@ -145,8 +146,8 @@ def guard(model: Any, problem: Problem, held_out: Prompts, watch: Watch) -> "Hea
     )
 
 
-def scored(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any, int], Check]":
-    """Checks by the probabilities of all answers."""
+def build_probability_check(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any, int], Check]":
+    """A check by the probabilities of all answers: (model, step) -> `Check`."""
     import torch
 
     from genclspp.training.early_stopping import HeldOut
@@ -156,27 +157,27 @@ def scored(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any, i
     known = HeldOut(
         texts=texts,
         answers=held_out.completions(),
-        rewards=torch.tensor(rewarding.table(held_out, problem.rewards)),
-        golds=torch.tensor(rewarding.right(held_out)),
+        rewards=torch.tensor(rewarding.reward_table(held_out, problem.rewards)),
+        golds=torch.tensor(rewarding.gold_places(held_out)),
         start=scoring.label_logprobs(start, tokens, texts, held_out.completions()),
     )
     return lambda model, step: known.check(model, tokens, step)
 
 
-def listened(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any, int], Check]":
-    """Checks by what is written greedily, where thoughts come first and answers alone have no probabilities."""
+def build_generation_check(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any, int], Check]":
+    """A check by greedy completions: (model, step) -> `Check` without divergence and entropy."""
     from genclspp.training.early_stopping import Check
     from genclspp.trees import scoring
 
     tokens, texts = tokenizers.tokenizer(problem.policy), [item.text for item in held_out.items]
-    asked, room = rewarding.rows(held_out), held_out.most_tokens
+    rows, limit = rewarding.reward_rows(held_out), held_out.most_tokens
 
     def check(model: Any, step: int) -> Check:
-        ids = scoring.generate(model, tokens, texts, max_new_tokens=room)
+        ids = scoring.generate(model, tokens, texts, max_new_tokens=limit)
         written = [tokens.decode(row, skip_special_tokens=True) for row in ids]
 
         def mean(paid: Sequence[Reward]) -> float:
-            return sum(rewarding.total(paid, written, asked)) / len(asked)
+            return sum(rewarding.total_reward(paid, written, rows)) / len(rows)
 
         correct, parsed = (mean([Reward("", function)]) for function in (rewarding.correct, rewarding.parsed))
         return Check(step, accuracy=correct, reward=mean(problem.rewards), invalid=1 - parsed)
@@ -185,7 +186,7 @@ def listened(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any,
 
 
 def summary(state: Any) -> dict[str, float]:
-    """For the record: tokens read, and what the curves say of the whole of learning."""
+    """Entries of the record: tokens read, steps, and means over all finite values of some curves."""
     found: dict[str, float] = {"tokens": state.num_input_tokens_seen, "rl/steps": state.global_step}
     for name in ("grad_norm", "frac_reward_zero_std"):
         values = [row[name] for row in state.log_history if name in row and math.isfinite(row[name])]

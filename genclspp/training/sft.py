@@ -14,30 +14,35 @@ from genclspp.store.files import write_json
 
 
 def check(settings: SftSettings) -> None:
-    """Raise ValueError where TRL or PEFT refuse the settings."""
+    """Raise ValueError if TRL, PEFT or our trainer rejects the settings."""
     from trl import SFTConfig
 
     from genclspp.training.sft_trainer import check_arguments
-    from genclspp.training.trainer import arguments
+    from genclspp.training.trainer import build_arguments
 
-    check_arguments(arguments(SFTConfig, settings.args, "sft.args", 0, Path()))
+    check_arguments(build_arguments(SFTConfig, settings.args, "sft.args", 0, Path()))
     if settings.lora is not None:
         adapter(settings.lora)
 
 
 @stage("sft", version=1)
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
-    """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`."""
+    """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`.
+
+    raises: ValueError if training ends with a NaN or infinite gradient
+    """
     from datasets import Dataset
     from trl import SFTConfig
 
     from genclspp.training.sft_trainer import TreeSFTTrainer
-    from genclspp.training.trainer import Listener, arguments, check_numbers, forget_checkpoints, train
+    from genclspp.training.trainer import Listener, build_arguments, check_finite, forget_checkpoints, train
 
-    args = arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
-    there = len(prompts.items)  # RL sees no more than that
-    extra = there if settings.extra_examples is None else min(settings.extra_examples, there)
-    args.num_train_epochs += settings.extra_epochs * extra / there
+    args = build_arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
+    # As a control of RL (rl=matched), train for as many examples more as RL would see: it sees at most all of
+    # them.
+    count = len(prompts.items)
+    extra = count if settings.extra_examples is None else min(settings.extra_examples, count)
+    args.num_train_epochs += settings.extra_epochs * extra / count
     rows = [tokenise(policy, prompts.joint, item.text, item.written) for item in prompts.items]
     trainer = TreeSFTTrainer(
         weights.load(policy, train=True),
@@ -49,15 +54,15 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
         callbacks=[Listener(watch)],
     )
     summary = train(trainer, out)
-    check_numbers(trainer)
+    check_finite(trainer)
     weights.save(trainer.model, policy, out)
-    tokens = sum(len(row["input_ids"]) for row in rows) * trainer.state.epoch  # max_steps may stop in between
+    tokens = sum(len(row["input_ids"]) for row in rows) * trainer.state.epoch  # a fraction if max_steps ends it
     write_json(out / "summary.json", {**summary, "tokens": round(tokens)})
     forget_checkpoints(out)
 
 
 def tokenise(policy: Policy, joint: str, prompt: str, answer: str) -> dict[str, list[int]]:
-    """`input_ids` of prompt, answer and end token; `completion_mask` is 1 on the last two."""
+    """The row of a data set: `input_ids` of prompt, answer and EOS; `completion_mask`, 1 on the last two."""
     from genclspp.trees.questions import tokenise
 
     tokens = tokenizers.tokenizer(policy)
@@ -70,10 +75,10 @@ def tokenise(policy: Policy, joint: str, prompt: str, answer: str) -> dict[str, 
 
 
 def adapter(lora: Mapping[str, Any]) -> Any:
-    """PEFT's LoRA settings for a causal language model, under its own names."""
+    """`peft.LoraConfig` of a causal language model; raises ValueError if PEFT rejects the settings."""
     from peft import LoraConfig
 
     try:
         return LoraConfig(task_type="CAUSAL_LM", **lora)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"peft.LoraConfig refuses sft.lora: {' '.join(str(error).split())}") from error
+        raise ValueError(f"peft.LoraConfig rejects sft.lora: {' '.join(str(error).split())}") from error

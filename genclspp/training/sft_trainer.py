@@ -2,16 +2,17 @@
 
 The examples of a batch share instructions, label lists and demonstrations. Read as a tree, each shared prefix is
 computed once, forward and backward, and the language-model head only where a completion token is predicted. A
-token written by several examples after the same prefix counts once for each, so loss and gradient are those of
-`trl.SFTTrainer` on padded sequences.
+token that several examples have after the same prefix counts once for each of them, so loss and gradient equal
+those of `trl.SFTTrainer` on padded sequences.
 
-One difference remains: with dropout, a shared node draws one mask for all examples that share it.
+One difference remains: with dropout, a shared node has one dropout mask for all examples that share it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from trl import SFTConfig, SFTTrainer
 
 from genclspp.trees.forward import call_cost, child_logprobs, log_softmax, next_token_logits, walk
 from genclspp.trees.support import supports
-from genclspp.trees.tree import Tree, children, common, grow, path
+from genclspp.trees.tree import Tree, children, common_prefix_length, grow, path
 
 IGNORED = -100  # the label of tokens that are not learned
 
@@ -28,10 +29,10 @@ IGNORED = -100  # the label of tokens that are not learned
 class Targets:
     """Tokens to learn; (tokens,) each.
 
-    logprobs: of the token, with gradient
-    entropy:  of the prediction that it comes from
-    is_right: whether it is the most likely one
-    weights:  how many examples want it
+    logprobs: log-probability of the token, with gradient
+    entropy:  entropy of the distribution that predicts it
+    is_right: whether it is the most likely token
+    weights:  number of examples that have it as a target
     """
 
     logprobs: Tensor
@@ -43,36 +44,42 @@ class Targets:
 class TreeSFTTrainer(SFTTrainer):
     """`SFTTrainer` for completions, over token trees or, with `packing="none"`, over padded sequences.
 
-    Takes what `SFTTrainer` takes; the data set has the columns `input_ids` and `completion_mask`. Where the model
-    cannot read trees, it reads padded sequences, with a warning. Either way the loss comes from the model's own
-    forward pass; that of `SFTTrainer` multiplies the backbone's output by the output embeddings, and so leaves out
-    what heads like BERT's do in between.
+    Takes what `SFTTrainer` takes; the data set has the columns `input_ids` and `completion_mask`. A model that
+    cannot read trees reads padded sequences, with a warning. Either way, the loss comes from the model's own
+    forward pass. (`SFTTrainer` multiplies the backbone's output by the output embeddings itself, so it skips what
+    a head like BERT's does in between.)
     """
 
-    def __init__(self, model, args, *, packing: str = "tree", **rest) -> None:
+    def __init__(self, model: Any, args: SFTConfig, *, packing: str = "tree", **rest: Any) -> None:
         if packing not in ("tree", "none"):
             raise ValueError(f"packing is {packing!r}; expected 'tree' or 'none'")
         check_arguments(args)
-        # Left alone, SFTTrainer learns the prompts of tokenised data sets too
+        # By default, SFTTrainer also learns the prompts of data sets that come tokenised.
         args.completion_only_loss = True
         super().__init__(model, args, **rest)
         if self.aux_loss_enabled:
-            raise ValueError("the router's auxiliary loss counts every token; set router_aux_loss_coef=0")
+            raise ValueError(
+                "the model has a router auxiliary loss, which is not computed over token trees; "
+                "expected sft.args.router_aux_loss_coef=0"
+            )
         self._reads_trees = packing == "tree" and supports(self.model)
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         if return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         targets = self._tree_targets if self._reads_trees else self._plain_targets
-        total, metrics = _learn(targets(model, inputs))
+        total, metrics = _sum_targets(targets(model, inputs))
         mode = "train" if model.training else "eval"
         self._record(mode, metrics, inputs["attention_mask"].sum())
+        # `num_items_in_batch` counts the targets of all accumulated batches.
         loss = total / (metrics["count"] if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
         return loss
 
-    def _tree_targets(self, model, inputs) -> Iterator[Targets]:
+    def _tree_targets(self, model: Any, inputs: Any) -> Iterator[Targets]:
         plain = self.accelerator.unwrap_model(model)
         lengths = inputs["attention_mask"].sum(1).tolist()
         rows, labels = (
@@ -80,18 +87,22 @@ class TreeSFTTrainer(SFTTrainer):
             for name in ("input_ids", "labels")
         )
         config = plain.config.get_text_config()
-        call = call_cost(plain) / (24 * config.hidden_size**2 * config.num_hidden_layers)
-        for members in together(rows, config.hidden_size, call):
-            tree, counts = count_wishes([rows[k] for k in members], [labels[k] for k in members])
+        # The cost of a call in tokens: a token takes about 24 x hidden^2 operations per layer.
+        overhead = call_cost(plain) / (24 * config.hidden_size**2 * config.num_hidden_layers)
+        for members in group_rows(rows, config.hidden_size, overhead):
+            tree, counts = count_targets([rows[k] for k in members], [labels[k] for k in members])
             wanted = [any(counts[child] for child in children(tree, node)) for node in range(len(counts))]
+            # One window for the whole tree: gradient checkpointing, on by default in TRL, drops the cache of
+            # several.
             for nodes, logits in walk(plain, tree, wanted, len(counts), len(counts), call=model):
                 logs = log_softmax(logits)
                 rows_of, below, found = child_logprobs(tree, nodes, logs, counts.__getitem__)
                 tokens, weights = ([of[child] for child in below] for of in (tree.tokens, counts))
                 yield _targets(logs, rows_of, tokens, found, torch.tensor(weights, device=logs.device))
 
-    def _plain_targets(self, model, inputs) -> Iterator[Targets]:
+    def _plain_targets(self, model: Any, inputs: Any) -> Iterator[Targets]:
         plain = self.accelerator.unwrap_model(model)
+        # Labels shifted to the position that predicts them: (rows, tokens), the last column without a label.
         labels = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
         keep = labels != IGNORED
         sequences = {name: inputs[name] for name in ("input_ids", "attention_mask")}
@@ -101,7 +112,7 @@ class TreeSFTTrainer(SFTTrainer):
         yield _targets(logs, list(range(len(tokens))), tokens.tolist(), found, torch.ones_like(tokens))
 
     def _record(self, mode: str, metrics: dict[str, Tensor], tokens: Tensor) -> None:
-        """Log what `SFTTrainer` logs."""
+        """Record the metrics that `SFTTrainer` logs."""
         sums = {name: self._sum(value) for name, value in metrics.items()}
         for name in ("entropy", "mean_token_accuracy"):
             self._metrics[mode][name].append(sums[name] / max(sums["count"], 1))
@@ -110,39 +121,49 @@ class TreeSFTTrainer(SFTTrainer):
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
 
     def _sum(self, value: Tensor) -> float:
-        """Over all processes."""
+        """Sum over all processes."""
         return torch.as_tensor(self.accelerator.gather_for_metrics(value)).sum().item()
 
 
 def check_arguments(args: SFTConfig) -> None:
-    """Raise ValueError for a loss or a batch that is no business of token trees."""
+    """Raise ValueError for a loss or a batch format that token trees do not support."""
     wanted = {"loss_type": "nll", "label_smoothing_factor": 0, "packing": False, "padding_free": False}
     for name, value in wanted.items():
         found = getattr(args, name)
         if found != value:
             raise ValueError(
-                f"sft.args.{name}={found!r}; expected {value!r}: examples are read as token trees, and the loss "
-                "is the mean over their answers' tokens"
+                f"sft.args.{name}={found!r}; expected {value!r}, as SFT reads token trees and its loss is the "
+                "mean negative log-likelihood of completion tokens"
             )
 
 
-MOST = 8192  # nodes in one tree; the mask has their square
+MAX_NODES = 8192  # in one tree; the attention mask has the square of that
 
 
-def together(rows: Sequence[list[int]], hidden: int, call: float) -> list[list[int]]:
-    """Which rows to read as one tree, where a call costs as much as reading `call` tokens.
+def group_rows(rows: Sequence[list[int]], hidden: int, call: float) -> list[list[int]]:
+    """Group rows into trees so that reading them costs least.
 
-    A row that joins a tree saves a call and the prefix that it shares, about 24 x hidden x hidden operations per
-    token and layer. It costs attention between strangers, 8 x hidden for each of its new tokens and each node that
-    is there. So long rows that share little are read apart, and a shared list of labels keeps a batch together.
+    In sorted order, rows with a common prefix are neighbours. A row that joins the tree of the rows before it
+    saves a call and the tokens of the shared prefix, about 24 x hidden^2 operations per token and layer. It costs
+    masked-out attention, 8 x hidden operations per layer for each pair of one of its new tokens and one node of
+    the tree. So it joins if
+
+        8 x hidden x new x nodes < 24 x hidden^2 x (shared + call)
+
+    Long rows that share little are read apart, and a shared list of labels keeps a batch together.
+
+    rows:    token sequences
+    hidden:  hidden size of the model
+    call:    fixed cost of a call, in tokens
+    returns: groups of indexes of `rows`
     """
     groups: list[list[int]] = []
-    nodes = 0
+    nodes = 0  # of the last group's tree
     last: Sequence[int] = []
     for k in sorted(range(len(rows)), key=lambda k: rows[k]):
-        shared = common(last, rows[k])
+        shared = common_prefix_length(last, rows[k])
         new = len(rows[k]) - shared
-        if groups and new * nodes < 3 * hidden * (shared + call) and nodes + new <= MOST:
+        if groups and new * nodes < 3 * hidden * (shared + call) and nodes + new <= MAX_NODES:
             groups[-1].append(k)
             nodes += new
         else:
@@ -152,20 +173,27 @@ def together(rows: Sequence[list[int]], hidden: int, call: float) -> list[list[i
     return groups
 
 
-def count_wishes(rows: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> tuple[Tree, list[int]]:
-    """The tree of `rows`, and per node how many examples want its token after its parent."""
+def count_targets(rows: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> tuple[Tree, list[int]]:
+    """The tree of `rows`, and how many rows have each node as a target: (nodes,).
+
+    labels: like `rows`, with IGNORED in place of tokens that are not targets
+    """
     tree = grow(rows)
     counts = [0] * len(tree.tokens)
-    for end, wishes in zip(tree.ends, labels, strict=True):
-        for node, label in zip(path(tree, end), wishes, strict=True):
-            counts[node] += label != IGNORED and tree.parents[node] >= 0
+    for end, targets in zip(tree.ends, labels, strict=True):
+        for node, label in zip(path(tree, end), targets, strict=True):
+            counts[node] += label != IGNORED and tree.parents[node] >= 0  # nothing predicts the first token
     return tree, counts
 
 
 def _targets(logs: Tensor, rows: list[int], tokens: list[int], found: Tensor, weights: Tensor) -> Targets:
-    """Targets with what is told of them beside their loss, which needs no gradient.
+    """Targets with their metrics, which need no gradient.
 
-    logs: (predictions, vocabulary); rows: the prediction of each token; found: their log-probabilities
+    logs:    (predictions, vocabulary) log-probabilities
+    rows:    (tokens,) the row of `logs` that predicts each token
+    tokens:  (tokens,) token ids
+    found:   (tokens,) their log-probabilities
+    weights: (tokens,)
     """
     with torch.no_grad():
         entropy = -(logs.exp() * logs).sum(-1)[rows]
@@ -173,12 +201,12 @@ def _targets(logs: Tensor, rows: list[int], tokens: list[int], found: Tensor, we
     return Targets(found, entropy, is_right, weights)
 
 
-def _learn(parts: Iterator[Targets]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum of negative log-likelihoods; sums of count, entropy and right guesses."""
+def _sum_targets(parts: Iterator[Targets]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The summed negative log-likelihood, and the sums of count, entropy and accuracy; all weighted."""
     total, sums = [], []
     for part in parts:
         total.append(-(part.weights * part.logprobs).sum())
-        told = (part.weights * part.entropy).sum(), (part.weights * part.is_right).sum()
-        sums.append(torch.stack([part.weights.sum(), *told]))
+        metrics = (part.weights * part.entropy).sum(), (part.weights * part.is_right).sum()
+        sums.append(torch.stack([part.weights.sum(), *metrics]))
     names = ("count", "entropy", "mean_token_accuracy")
     return torch.stack(total).sum(), dict(zip(names, torch.stack(sums).sum(0), strict=True))
