@@ -1,7 +1,7 @@
 """The one file that knows the order: data → facts → prompts → sft → rl → (think) → predict → record.
 
-`plan` walks it once and computes nothing that takes long: what it raises is what would stop the cell later, what
-it returns are the stages that the cell needs. `run` carries them out.
+`plan` walks it once and does only cheap work: it raises whatever would stop the cell later, and returns the stages
+that the cell needs. `run` carries them out.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ from genclspp.training import rl, sft
 
 @dataclass(frozen=True)
 class Walk:
-    """What the stages of a cell are planned from: its data and base model. `plan` grows on the way."""
+    """What the stages of a cell are planned from: its data, its base model, and the stages planned so far."""
 
     cell: Cell
     task: Task
@@ -47,7 +47,7 @@ class Walk:
 def plan(cell: Cell, memory: Memory) -> Plan:
     """The stages of `cell`, in order; the last one leaves the predictions of its test split.
 
-    Raises ValueError or an OSError for whatever would stop one of them: data, model, room, settings.
+    Raises ValueError or OSError for whatever would stop one of them: data, model, prompt length, settings.
     """
     walk = start(cell, memory)
     policy = _learn(walk)
@@ -57,7 +57,7 @@ def plan(cell: Cell, memory: Memory) -> Plan:
 
 
 def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
-    """Carry out a cell, reusing whatever is there; leave its record and return it."""
+    """Carry out a cell, reusing finished artifacts; write its record and return it."""
     outputs, path = Path(cell.outputs), records.path_of(cell)
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
     terminal.heading(cell)
@@ -75,9 +75,9 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
 
 
 def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:
-    """Carry out what `make` plans; the plan in the end, and whether anything was computed.
+    """Carry out what `make` plans; returns the final plan, and whether anything was computed.
 
-    Where a stage decides on the inputs of others, they are planned again when it has run.
+    Some stages decide on the inputs of others (mining, say). Once they have run, `make` is called again.
     """
     done: set[tuple[str, str]] = set()
     notes: set[str] = set()
@@ -93,17 +93,17 @@ def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:
                 computed = runner.carry_out(step)
                 is_new |= computed
                 done.add((step.role, step.artifact.key))
-                if told := _told(step, computed):
-                    runner.terminal.say(f"  {told}")
+                if line := _describe(step, computed):
+                    runner.terminal.say(f"  {line}")
         if planned.is_known:
             return planned, is_new
 
 
-def _told(step: Step, computed: bool) -> str | None:
-    """What a person wants to know of a step at once."""
+def _describe(step: Step, computed: bool) -> str | None:
+    """What a person wants to know about a finished step at once, in one line."""
     if step.role == "mine" and computed:
-        return mine.told(step.artifact.path)
-    return rl.told(step.artifact.path) if step.role == "rl" else None
+        return mine.describe(step.artifact.path)
+    return rl.describe(step.artifact.path) if step.role == "rl" else None
 
 
 def _task(cell: Cell, memory: Memory) -> Task:
@@ -111,7 +111,7 @@ def _task(cell: Cell, memory: Memory) -> Task:
 
 
 def start(cell: Cell, memory: Memory) -> Walk:
-    """The data and the base model of a cell, with a plan that is still empty."""
+    """Load the data and find the base model of a cell; its plan is still empty."""
     store = Store(Path(cell.outputs) / "artifacts")
     task = _task(cell, memory)
     base = memory.once(lambda: folders.resolve(cell.model, store), "model", cell.model)
@@ -124,9 +124,9 @@ def start(cell: Cell, memory: Memory) -> Walk:
 
 
 def prompts(walk: Walk, splits: Sequence[str], strategies: Sequence[Strategy], *, blank: bool = False) -> Prompts:
-    """The prompts of `splits`, one after the other, with the facts that they need.
+    """Plan the facts that the prompts of `splits` need, and render the prompts, one split after the other.
 
-    blank: the same prompts, demonstrations included, with an empty text to classify
+    blank: render the same prompts, demonstrations included, with an empty text to classify
     """
     cell, task, base, memory = walk.cell, walk.task, walk.base, walk.plan.memory
     known = facts.establish(walk.plan, task, splits, strategies, base, Training(cell.sft, cell.seed))
@@ -155,7 +155,7 @@ def prompts(walk: Walk, splits: Sequence[str], strategies: Sequence[Strategy], *
 
 
 def _thinking(cell: Cell, task: Task, base: Policy) -> list[Strategy]:
-    """The strategy that asks for a thought, on both sides, where the cell wants reasoning."""
+    """The strategy that asks for a thought, on both sides, if the cell has reasoning."""
     if not cell.reasoning.enabled:
         return []
     rationales = [example.rationale for example in task.splits["train"]]
@@ -163,19 +163,19 @@ def _thinking(cell: Cell, task: Task, base: Policy) -> list[Strategy]:
 
 
 def _check_answers(base: Policy, draft: Draft) -> None:
-    """Raise ValueError where the tokenizer cannot write an answer so that it reads back."""
-    before = thoughts.SAMPLE if draft.thought_tokens else ""  # the tags have to read back as well
+    """Raise ValueError where an answer does not survive the tokenizer's round trip."""
+    before = thoughts.SAMPLE if draft.thought_tokens else ""  # the tags have to survive it as well
     joint = render.joint(draft, tokenizers.frame(base))
     tokenizers.check_answers(base, check_surfaces(render.answers(draft)), before + joint)
 
 
 def _room(base: Policy, draft: Draft, cell: Cell) -> Budget:
-    """What the answers and the thought of a draft, or the longer completions that `cell` asks for, leave."""
+    """What is left for a prompt beside its thought and answer, or the longer completions that `cell` asks for."""
     joint = render.joint(draft, tokenizers.frame(base))
     completions = [joint + surface for surface in render.answers(draft).values()]
     wanted = cell.predict.max_new_tokens or 0
     sampled = cell.rl.args.get("max_completion_length")
-    if isinstance(sampled, int):  # anything else is refused with the other arguments
+    if isinstance(sampled, int):  # other types are rejected with the trainer's arguments
         wanted = max(wanted, sampled - draft.thought_tokens)
     return tokenizers.budget(base, completions, draft.thought_tokens, wanted)
 
@@ -186,13 +186,13 @@ def _check_rationales(task: Task) -> None:
     if bare:
         raise ValueError(
             f"with reasoning=think, SFT learns thoughts from rationales, but {len(bare)} of the {len(train)} "
-            f"training examples of {task.name!r} have none (the first: {bare[0]!r}); name their column with "
-            "dataset.rationale, or choose sft=none"
+            f"training examples of {task.name!r} have none (the first: {bare[0]!r}); set dataset.rationale to "
+            "their column, or choose sft=none"
         )
 
 
 def _learn(walk: Walk) -> Policy:
-    """SFT, then RL, as far as the cell wants them: what the policy will be."""
+    """Plan SFT, then RL, as far as the cell wants them; returns the policy that they will leave."""
     cell, plan, policy = walk.cell, walk.plan, walk.base
     if not (cell.sft.enabled or cell.rl.learner):
         return policy
@@ -231,7 +231,7 @@ def _with_validation(walk: Walk, size: int) -> Walk:
 
 
 def _warm_up(side: Prompts, share: float, seed: int) -> tuple[Prompts, Prompts]:
-    """The prompts of SFT and those of RL: a seeded split, stratified by answer."""
+    """Split prompts between SFT and RL: seeded, and stratified by answer."""
     order = stratified_order([item.answer for item in side.items], seed)
     cut = _taught(len(order), share)
     first, second = (tuple(side.items[k] for k in sorted(part)) for part in (order[:cut], order[cut:]))
@@ -239,12 +239,12 @@ def _warm_up(side: Prompts, share: float, seed: int) -> tuple[Prompts, Prompts]:
 
 
 def _taught(count: int, share: float) -> int:
-    """How many of `count` prompts SFT sees: a share of them, never none and never all."""
+    """How many of `count` prompts SFT sees: a share of them, at least one and never all."""
     return min(max(round(share * count), 1), count - 1)
 
 
 def _infer(walk: Walk, policy: Policy) -> None:
-    """Predict the test split, calibrated on (a part of) the validation split."""
+    """Plan predictions on the test split, calibrated on (a part of) the validation split."""
     cell = walk.cell
     few = _with_validation(walk, cell.predict.calibration)
     tested = _read(walk, policy, "test", "", completes=cell.decoder.needs_completion)
@@ -253,9 +253,10 @@ def _infer(walk: Walk, policy: Policy) -> None:
 
 
 def _read(walk: Walk, policy: Policy, split: str, suffix: str, *, completes: bool = False) -> Scored:
-    """What the policy says of a split: thoughts where they are wanted, and the scores of all answers behind them.
+    """Plan what the decoder needs of a split: thoughts if wanted, then the scores of all answers after them.
 
     suffix: of the stages' roles
+    completes: whether greedy completions are needed as well
     """
     cell, plan = walk.cell, walk.plan
     side = prompts(walk, (split,), cell.infer)
@@ -274,7 +275,7 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str, *, completes: boo
             max_new_tokens=side.answer_tokens + BEYOND if most is None else most,
         )
         completions = plan.add(write, f"complete{suffix}")
-    if cell.decoder.needs_prior:  # a prior is what is said behind the same thought
+    if cell.decoder.needs_prior:  # read after the same thought, so that only the text differs
         blank = prompts(walk, (split,), cell.infer, blank=True)
         prior = plan.add(
             partial(score.score, policy=policy, inputs=blank.inputs, thoughts=thought), f"prior{suffix}"
@@ -283,10 +284,10 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str, *, completes: boo
 
 
 def _check_arguments(walk: Walk) -> None:
-    """Raise ValueError where a library refuses the settings of a trainer; importing them takes seconds."""
+    """Raise ValueError where a library rejects the arguments of a trainer. The import alone takes seconds."""
     cell, once = walk.cell, walk.plan.memory.once
     if records.path_of(cell).exists():
-        return  # it has run, so they were accepted
+        return  # the cell has run, so they were accepted
     if cell.sft.enabled:
         once(lambda: sft.check(cell.sft), "arguments of sft", cell.sft)
     if cell.rl.learner or cell.rl.args:

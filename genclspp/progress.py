@@ -1,7 +1,7 @@
-"""How a long stage tells what it is doing, and goes on after an interruption.
+"""How a long stage reports progress, and resumes after an interruption.
 
-Rows are written chunk by chunk, so that a stage that was interrupted goes on behind the last whole chunk. What it
-leaves is to the last digit what an uninterrupted run leaves: chunks always have the same borders.
+Rows are written chunk by chunk, and an interrupted stage resumes after the last complete chunk. Chunks always have
+the same borders, so the result equals that of an uninterrupted run to the last digit.
 """
 
 import json
@@ -15,17 +15,17 @@ Log = Callable[[Mapping[str, float]], None]
 
 
 class Watch(Protocol):
-    """Listens to a stage: a progress bar, a tracker, a test."""
+    """Receives the progress of a stage: a progress bar, a tracker, a test."""
 
     def advance(self, done: int, total: int) -> None:
-        """`done` of `total` steps are behind us."""
+        """`done` of `total` steps are finished."""
 
     def log(self, row: Mapping[str, float]) -> None:
-        """One row of curves; it carries "step"."""
+        """One row of training curves; it has an entry "step"."""
 
 
 class Silent:
-    """Nobody listens."""
+    """A watch that ignores everything."""
 
     def advance(self, done: int, total: int) -> None:
         pass
@@ -37,7 +37,10 @@ class Silent:
 def write(
     path: Path, items: Sequence[T], size: int, rows: Callable[[list[T]], Iterable[Mapping[str, Any]]], watch: Watch
 ) -> None:
-    """Append the rows of every chunk of `size` items that is not there yet; one JSON line each."""
+    """Append the rows of every chunk of `size` items that `path` does not hold yet, one JSON line per row.
+
+    rows: chunk of items -> one row per item
+    """
     done = _whole_rows(path, size, len(items))
     with path.open("a", encoding="utf-8") as file:
         for start in range(done, len(items), size):
@@ -45,7 +48,7 @@ def write(
             for row in rows(chunk):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # a crash loses this chunk at most
             watch.advance(start + len(chunk), len(items))
 
 
@@ -57,10 +60,10 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _whole_rows(path: Path, size: int, total: int) -> int:
-    """How many rows of whole chunks an earlier attempt left; what follows them is cut off."""
+    """How many rows an earlier attempt left in complete chunks; truncates the file after them."""
     if not path.exists():
         return 0
-    whole = path.read_bytes().split(b"\n")[:-1]
-    kept = total if len(whole) == total else len(whole) // size * size
+    whole = path.read_bytes().split(b"\n")[:-1]  # what follows the last line end is half a row
+    kept = total if len(whole) == total else len(whole) // size * size  # the last chunk may be shorter
     path.write_bytes(b"".join(line + b"\n" for line in whole[:kept]))
     return kept

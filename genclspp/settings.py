@@ -1,7 +1,7 @@
 """Settings as plain records: what the edge hands to everything below it.
 
-Each section checks itself: choices and bounds stand beside the field that they limit. What several sections have
-to agree on stands in `cli/agreement.py`; what the data and the model allow is found while a cell is planned.
+Each section checks itself: choices and bounds are part of a field's type. Checks that span several sections are
+in `cli/agreement.py`; what the data and the model allow is checked while a cell is planned.
 """
 
 import math
@@ -17,7 +17,7 @@ from genclspp.task import SPLITS
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a number may be: from `low` to `high`; `is_open` leaves out these two."""
+    """The range that a number may take, from `low` to `high`; `is_open` excludes both ends."""
 
     low: float
     high: float = math.inf
@@ -39,15 +39,15 @@ NotNegative = Annotated[float, Bounds(0)]
 
 
 class Section:
-    """A part of the configuration, which checks itself."""
+    """A section of the configuration, which checks itself."""
 
-    section: ClassVar[str]  # its name there
+    section: ClassVar[str]  # its key in the configuration
 
     def __init_subclass__(cls, name: str) -> None:
         cls.section = name
 
     def __post_init__(self) -> None:
-        """Raise ValueError, with the full key, for a value outside the choices or bounds that its type names."""
+        """Raise ValueError, with the full key, for a value outside the choices or bounds of its type."""
         for name, options in _limits(cast(Any, type(self))).items():
             value = getattr(self, name)
             if isinstance(options, Bounds) and value is not None and not options.allow(value):
@@ -58,7 +58,7 @@ class Section:
 
 @cache
 def _limits(kind: type) -> dict[str, Bounds | tuple[Any, ...]]:
-    """Field -> its bounds, or its choices."""
+    """Field -> its bounds or choices."""
     found = {name: _limit(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
     return {name: limit for name, limit in found.items() if limit is not None}
 
@@ -79,14 +79,13 @@ class DatasetSettings(Section, name="dataset"):
 
     source:      "tickets" (generated here), "local" (`path` is a file or a folder of splits) or "hub"
     text, label: column names; `rationale`, `id` and `ambiguous` may name further columns
-    several_labels: what to do with a row that has no label or several: "stop", or "drop" the row
-    splits:      our split -> the name of the split (or of the file, without its ending) in the source; an empty
-                 name leaves the source's split out
-    *_size:      how many examples to keep of a split at most, stratified by label; null keeps all
-    validation_fraction: share of train that becomes validation where the source has none
-    test_from:   the split to take a missing test split from ("validation" or "train"); null stops
+    several_labels: what to do with a row that has several labels or none: "stop", or "drop" the row
+    splits:      our split -> its name in the source (for files, without the ending); an empty name leaves it out
+    *_size:      maximum number of examples of a split, stratified by label; null keeps all
+    validation_fraction: share of train that becomes validation (or test, see `test_from`) where it is missing
+    test_from:   the split that a missing test split is taken from; null raises an error
     labels:      label order; null takes `labels.json` of the folder, else ClassLabel names, else sorted order
-    names:       label -> the name that prompts show; `readable` turns underscores into spaces in the rest
+    names:       label -> the name that prompts show; `readable` turns underscores into spaces in all others
     """
 
     source: Literal["tickets", "local", "hub"]
@@ -118,7 +117,7 @@ class DatasetSettings(Section, name="dataset"):
         super().__post_init__()
         for split in self.splits:
             if split not in SPLITS:
-                raise ValueError(f"unknown split dataset.splits.{split}: {hint(split, SPLITS)}")
+                raise ValueError(f"unknown split dataset.splits.{split}; {hint(split, SPLITS)}")
         if self.source != "tickets" and not self.path:
             wanted = "a file or a folder" if self.source == "local" else "a hub id"
             raise ValueError(f"dataset.path is empty; dataset.source={self.source} needs {wanted}")
@@ -131,12 +130,12 @@ class DatasetSettings(Section, name="dataset"):
 class ModelSettings(Section, name="model"):
     """A causal language model.
 
-    path:       a local folder in hub format, or a hub id; `package` names an installed package that carries it
-    config:     a transformers configuration: the model is then made of random weights, seeded
+    path:       a local folder in hub format, or a hub id; `package` names an installed package that contains it
+    config:     a transformers configuration, to build a model with random weights drawn from `seed`
     overrides:  entries of the model's own configuration to change, such as {attention_dropout: 0.1}
     as_decoder: load an encoder (BERT) as a causal decoder
-    chat:       use the tokenizer's chat template where it has one; `chat_args` go to the template
-    max_length: positions to use; null takes the model's own limit
+    chat:       use the tokenizer's chat template if it has one; `chat_args` are passed to the template
+    max_length: context length to use; null takes the model's own
     attention:  "sdpa", "eager" or "flex_attention" (block masks, compiled: for accelerators and large trees)
     """
 
@@ -159,11 +158,11 @@ class ModelSettings(Section, name="model"):
 
 @dataclass(frozen=True)
 class SftSettings(Section, name="sft"):
-    """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, as they are.
+    """Fine-tuning. `args` go to `trl.SFTConfig`, `lora` (null: full) to `peft.LoraConfig`, unchanged.
 
     packing: "tree" computes each prefix of a batch once, "none" pads sequences; the gradients are the same
-    extra_examples, extra_epochs: how many examples to see beyond `args.num_train_epochs` (null takes all), and
-             how often, as a control of what RL sees
+    extra_examples, extra_epochs: how many examples to train on beyond `args.num_train_epochs` (null: all), and
+             for how many epochs: the control that sees as many examples as RL does
     """
 
     enabled: bool = True
@@ -177,8 +176,8 @@ class SftSettings(Section, name="sft"):
         super().__post_init__()
         if self.extra_examples != 0 and (self.args.get("max_steps") or 0) > 0:
             raise ValueError(
-                f"sft.extra_examples={self.extra_examples} beside sft.args.max_steps, which alone decides how "
-                "long to train; expected num_train_epochs"
+                f"sft.extra_examples={self.extra_examples} conflicts with sft.args.max_steps, which alone sets "
+                "how long to train; expected num_train_epochs"
             )
 
 
@@ -186,18 +185,18 @@ class SftSettings(Section, name="sft"):
 class RlSettings(Section, name="rl"):
     """Reinforcement learning.
 
-    learner:  a `training.learners.Learner` with settings of its own; None for no reinforcement learning
-    args:     go, as they are, to the learner's own arguments: `trl.GRPOConfig`, `trl.RLOOConfig`, …
-    examples: how many training examples to learn from in an epoch (seeded draw); null takes all
-    focus:    which ones: "all" draws once among all; "unsolved" draws anew for every epoch among those that the
-              policy answers rightly with a probability below `solved`; "rest" among those that SFT did not see
+    learner:  a `training.learners.Learner` with its own settings; None for no reinforcement learning
+    args:     passed unchanged to the learner's own arguments: `trl.GRPOConfig`, `trl.RLOOConfig`, …
+    examples: how many training examples to learn from per epoch (seeded draw); null takes all
+    focus:    which ones: "all" draws once among all; "unsolved" draws anew every epoch among those whose right
+              answer has a probability below `solved`; "rest" draws among those that SFT did not see
     warmup:   for focus "rest": share of the training examples that SFT sees
-    held_out: validation examples to check the policy on; 0 checks nothing, and the last policy goes on
-    checks:   how often at most, beside the start; the policy of the best check goes on
+    held_out: validation examples to check the policy on; 0 checks nothing and keeps the last policy
+    checks:   maximum number of checks, besides the one at the start; the policy of the best check is kept
     best:     what makes a check the best: the "accuracy" of the most likely answer, or the "reward" where that
               pays for more than right answers; the other one breaks ties
-    stop_invalid, stop_kl: collapse; RL stops where the probability of invalid text has risen by more, or the
-              divergence from the start, in nats, is larger
+    stop_invalid, stop_kl: collapse; RL stops when the probability of invalid text has risen by more than
+              `stop_invalid`, or the KL divergence from the starting policy, in nats, exceeds `stop_kl`
     """
 
     learner: Any = None
@@ -217,9 +216,9 @@ class RlSettings(Section, name="rl"):
 class ReasoningSettings(Section, name="reasoning"):
     """A thought before the answer, in training and inference.
 
-    max_thought_tokens: of a thought, closing tag included; null takes the longest training rationale and eight
-                        more (128 without rationales), at most half of the model's positions; longer rationales
-                        are cut before SFT learns them
+    max_thought_tokens: of a thought, closing tag included; null takes the longest training rationale plus eight
+                        (128 without rationales), at most half of the context length; longer rationales are cut
+                        before SFT learns them
     """
 
     enabled: bool = False
@@ -230,9 +229,9 @@ class ReasoningSettings(Section, name="reasoning"):
 class PredictSettings(Section, name="predict"):
     """Inference.
 
-    batch_size:     prompts read at once; it changes speed, never results
-    max_new_tokens: of greedy decoding; null takes the longest answer and four more
-    calibration:    at most so many validation examples are read to calibrate probabilities
+    batch_size:     prompts per forward pass; changes speed, never results
+    max_new_tokens: of greedy decoding; null takes the longest answer plus four
+    calibration:    maximum number of validation examples used to calibrate probabilities
     """
 
     batch_size: Positive = 32
@@ -242,7 +241,7 @@ class PredictSettings(Section, name="predict"):
 
 @dataclass(frozen=True)
 class TrackingSettings(Section, name="tracking"):
-    """Where runs are mirrored to. `mode`: null goes online where an API key is at hand, else offline."""
+    """Where runs are mirrored to. `mode`: null is online if an API key is found, else offline."""
 
     backend: Literal["wandb", "none"] = "none"
     project: str = "genclspp"
@@ -252,7 +251,7 @@ class TrackingSettings(Section, name="tracking"):
 
 @dataclass(frozen=True)
 class Reward:
-    """A reward: a function (see `training/rewards.py`), its weight and its own arguments."""
+    """A reward: a function (see `training/rewards.py`), its weight, and its own arguments."""
 
     name: str
     function: Callable[..., list[float]]
@@ -262,7 +261,7 @@ class Reward:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric beside the usual ones: a function (see `inference/metrics.py`) and its own arguments."""
+    """A metric on top of the usual ones: a function (see `inference/metrics.py`) and its own arguments."""
 
     name: str
     function: Callable[..., float | None]
@@ -271,9 +270,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration of a sweep, whole and checked: what the pipeline runs.
+    """One configuration of a sweep, complete and checked: what the pipeline runs.
 
-    sweep:   its name; choices: group -> the name typed on the command line, lists joined by "+"
+    sweep:   name of the sweep; choices: group -> the name typed on the command line, lists joined by "+"
     overrides: the other words typed, sorted
     train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker

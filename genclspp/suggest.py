@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 def hint(word: object, known: Iterable[object]) -> str:
-    """What to add to "unknown …": the nearest known name, or all of them when none is near.
+    """The end of a message about an unknown name: the nearest known name, if any, and all known ones.
 
     >>> hint("icll", ["icl", "numeric"])
     "did you mean 'icl'? (known: icl, numeric)"

@@ -1,9 +1,9 @@
-"""Has the code behind a stage changed, and its version not? python scripts/confirm_stages.py [--harmless STAGE …]
+"""Which stages changed without a new version? python scripts/confirm_stages.py [--harmless STAGE …]
 
-The store reuses what a stage of the same version left, so a change of what a stage computes needs a new version
-(the number in its decorator). tests/stages.json holds the code of each stage as it was last looked at: every
-module of the package that it imports, without docstrings and comments. Where that has changed, raise the version
-and run this; or, where the stage still computes the same, confirm that with --harmless. Tests fail until then.
+The store reuses what a stage of the same version left, so a stage that computes something else needs a new version
+(the number in its decorator). tests/stages.json holds the code of each stage as last confirmed: a hash of every
+module of the package that it imports, without docstrings and comments. If a stage has changed, raise its version
+and run this script; if it still computes the same, confirm that with --harmless. A test fails until then.
 """
 
 import argparse
@@ -23,7 +23,7 @@ KNOWN = ROOT / "tests" / "stages.json"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--harmless", nargs="+", metavar="STAGE", default=[], help="it computes what it did before"
+        "--harmless", nargs="+", metavar="STAGE", default=[], help="stages that still compute the same"
     )
     harmless = parser.parse_args().harmless
     known, found = read(), stages()
@@ -42,12 +42,12 @@ def main() -> None:
 
 
 def read() -> dict[str, Any]:
-    """The stages as they were last looked at."""
+    """The stages as last confirmed."""
     return json.loads(KNOWN.read_text(encoding="utf-8")) if KNOWN.exists() else {}
 
 
 def stages(root: Path = ROOT) -> dict[str, dict[str, Any]]:
-    """name -> version, and the digest of each module that the stage's own imports, directly or not."""
+    """Name -> version, and the hash of each module that the stage imports, directly or indirectly."""
     found = {}
     for path in sorted((root / "genclspp").rglob("*.py")):
         for name, version in _decorated(path):
@@ -59,8 +59,8 @@ def stages(root: Path = ROOT) -> dict[str, dict[str, Any]]:
 
 
 def changes(known: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str]:
-    """stage -> what is different now, in words."""
-    told = {}
+    """Stage -> what is different now, in words."""
+    described = {}
     for name, stage in found.items():
         before = known.get(name, {"version": 0, "modules": {}})
         differ = [
@@ -70,12 +70,12 @@ def changes(known: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str
         ]
         if differ or stage["version"] != before["version"]:
             raised = f"version {before['version']} → {stage['version']}; " if is_raised(name, known, found) else ""
-            told[name] = f"{raised}changed: {', '.join(differ) or 'nothing else'}"
-    return told | {name: "is gone" for name in known if name not in found}
+            described[name] = f"{raised}changed: {', '.join(differ) or 'nothing else'}"
+    return described | {name: "is gone" for name in known if name not in found}
 
 
 def is_raised(name: str, known: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether a stage has another version than before, is new, or is gone."""
+    """Whether a stage has a different version than before, is new, or is gone."""
     return name not in found or name not in known or found[name]["version"] != known[name]["version"]
 
 
@@ -89,7 +89,7 @@ def _decorated(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def _closure(root: Path, module: str) -> set[str]:
-    """A module and all of the package that it imports, directly or not, wherever in its code it does so."""
+    """A module and all modules of the package that it imports, directly or indirectly, inside functions too."""
     found: set[str] = set()
     left = [module]
     while left:
@@ -121,7 +121,7 @@ def _digest(path: Path) -> str:
 
 
 def _code(node: Any) -> Any:
-    """A syntax tree as tuples, without docstrings; alike under every version of Python (`ast.dump` is not)."""
+    """A syntax tree as tuples, without docstrings; equal in every version of Python, unlike `ast.dump`."""
     if isinstance(node, list):
         return [_code(part) for part in node if not _is_docstring(part)]
     if not isinstance(node, ast.AST):
@@ -131,7 +131,7 @@ def _code(node: Any) -> Any:
 
 
 def _is_docstring(node: Any) -> bool:
-    """Whether a node is a text that nothing is done with."""
+    """Whether a node is a string as a statement of its own."""
     return (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )

@@ -1,11 +1,11 @@
-"""A table from the records of sweeps alone: means over seeds, and paired differences against a baseline.
+"""Make a table from the records of sweeps: means over seeds, and paired differences from a baseline.
 
     python scripts/make_tables.py pilot_rl --rows dataset --columns rl --baseline rl=matched
     python scripts/make_tables.py pilot_sst5 pilot_trec6 --rows name --columns rl --baseline rl=matched
 
-Cells that are equal in everything but the seed make one mean. The baseline of a cell is the cell of the same seed
-that is equal in everything but the choices named. Intervals of differences need the predictions in
-OUTPUTS/artifacts; without them, the differences over seeds remain. Nothing is trained or written.
+Cells that differ only in seed are averaged. The baseline of a cell is the cell with the same seed that differs
+only in the choices named. Intervals of differences need the predictions in OUTPUTS/artifacts; without them, the
+table shows the differences over seeds. Nothing is trained or written.
 """
 
 import argparse
@@ -33,12 +33,18 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="of a sweep: a folder of OUTPUTS/results")
-    parser.add_argument("--rows", nargs="+", metavar="WORD", help="what rows differ in (all that no column says)")
-    parser.add_argument("--columns", nargs="+", metavar="WORD", default=[], help="what columns differ in (none)")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="name of a sweep: a folder in OUTPUTS/results")
+    parser.add_argument(
+        "--rows", nargs="+", metavar="WORD", help="what rows differ in (default: all that columns do not show)"
+    )
+    parser.add_argument(
+        "--columns", nargs="+", metavar="WORD", default=[], help="what columns differ in (default: nothing)"
+    )
     parser.add_argument("--baseline", nargs="+", metavar="WORD=CHOICE", default=[], help="what to compare with")
-    parser.add_argument("--metric", default="accuracy", help="any number of the records (accuracy)")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the root of the records (outputs)")
+    parser.add_argument("--metric", default="accuracy", help="any number in the records (default: accuracy)")
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("outputs"), help="the root of all results (default: outputs)"
+    )
     parser.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
     return parser.parse_args()
 
@@ -51,7 +57,7 @@ def write(made: grid.Grid, format: str) -> None:
     else:
         sheet = layout.numbers(made)
         print(sheets.comma_separated(sheet), end="")
-        print("\n".join(sheet.notes), file=sys.stderr)  # beside the numbers, not among them
+        print("\n".join(sheet.notes), file=sys.stderr)  # stdout holds nothing but CSV
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Print the prompts of any configuration: python scripts/show_prompts.py strategy=icl [show=3]
 
-What the model reads is printed as it is, special tokens included; the answer stands after an arrow. Nothing is
-trained. The words are those of run.py, for one cell.
+What the model reads is printed verbatim, special tokens included; the answer follows an arrow. Nothing is trained,
+unless uncertain examples have to be mined first. Takes the words of run.py, for one cell.
 """
 
 import sys
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genclspp.runs.plan import Memory, Plan
     from genclspp.runs.runner import Runner
 
-SHOW = int(next((word.split("=")[1] for word in sys.argv if word.startswith("show=")), "2"))
+SHOW = next((word.split("=")[1] for word in sys.argv if word.startswith("show=")), "2")
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
@@ -42,7 +42,7 @@ def show(config: DictConfig) -> None:
         outputs = Path(cell.outputs)
         quiet(outputs / "logs" / cell.sweep / "show_prompts.log", Console())
         memory = Memory()
-        pipeline.plan(cell, memory)  # raises whatever would stop the cell
+        pipeline.plan(cell, memory)  # to raise whatever would stop the cell
         tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
         runner = Runner(memory, Terminal(), tracker, cell.predict.batch_size)
         base = pipeline.start(cell, memory).base
@@ -55,7 +55,7 @@ def show(config: DictConfig) -> None:
 def rendered(
     cell: Cell, split: str, strategies: Sequence[Strategy], memory: "Memory", runner: "Runner"
 ) -> Prompts:
-    """The prompts of a split, once the stages that `strategies` depend on (mining, say) have run."""
+    """The prompts of a split; runs the stages that `strategies` depend on (mining, say) first."""
     from genclspp import pipeline
 
     found: list[Prompts] = []
@@ -74,7 +74,7 @@ def write(side: str, prompts: Prompts, base: "Policy") -> None:
 
     console = Console(highlight=False)
     lengths = [len(tokenizers.tokenizer(base).encode(item.text)) for item in prompts.items]
-    for item in prompts.items[:SHOW]:
+    for item in prompts.items[: int(SHOW)]:
         console.rule(f"{side}: {item.id}")
         console.print(Text(item.text), end="")
         console.print(Text(f"{prompts.joint}⟶ {item.written}", style="bold green"))
@@ -86,6 +86,8 @@ def write(side: str, prompts: Prompts, base: "Policy") -> None:
 
 
 if __name__ == "__main__":
+    if not SHOW.isdecimal():
+        sys.exit(f"error: show={SHOW}; expected a number of prompts")
     sys.argv = [word for word in sys.argv if not word.startswith("show=")]
     compose.register()
     show()

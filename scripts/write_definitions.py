@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draft one sentence for each label of a data set, as YAML for a person to review.
+"""Draft one sentence per label of a data set, as YAML for a person to review.
 
     python scripts/write_definitions.py dataset=local dataset.path=DIR --endpoint URL --model NAME --key-from VAR
     python scripts/write_definitions.py dataset=trec --local PATH_OR_ID > definitions.yaml
@@ -38,7 +38,7 @@ ASK = {
 
 
 def question(task: Task, label: str, shots: int, seed: int) -> str:
-    """What to ask for one label: texts that have it, and as many that do not."""
+    """The question for one label, with texts that have it and as many that do not."""
     random = Random(f"{seed}-{label}")
     same = [e for e in task.splits["train"] if e.label == label]
     other = [e for e in task.splits["train"] if e.label != label]
@@ -53,7 +53,7 @@ def question(task: Task, label: str, shots: int, seed: int) -> str:
 
 
 def endpoint(url: str, model: str, key: str | None) -> Callable[[str], str]:
-    """Ask a server. The key travels in the header only and is never shown."""
+    """A function that asks a server. The key is sent in the header only, and never shown."""
     address = url.rstrip("/") + "/chat/completions"
 
     def ask(text: str) -> str:
@@ -66,14 +66,14 @@ def endpoint(url: str, model: str, key: str | None) -> Callable[[str], str]:
                 return json.load(answer)["choices"][0]["message"]["content"]
         except OSError as error:
             raise ValueError(f"{address} did not answer: {error}") from None
-        except (ValueError, LookupError, TypeError):  # its text may hold the key: a header with a line break
-            raise ValueError(f"{address} did not answer as /chat/completions does") from None
+        except (ValueError, LookupError, TypeError):  # drop its text: that of a malformed header holds the key
+            raise ValueError(f"{address} did not answer in the format of /chat/completions") from None
 
     return ask
 
 
 def local(path: str) -> Callable[[str], str]:
-    """Ask a transformers model on this machine."""
+    """A function that asks a transformers model on this machine."""
     from transformers import pipeline
 
     write = pipeline("text-generation", model=path)
@@ -87,13 +87,13 @@ def local(path: str) -> Callable[[str], str]:
 
 
 def dataset(words: list[str]) -> DatasetSettings:
-    """The data set that the words choose, composed as run.py composes it."""
+    """The data set settings that the words compose to, as in run.py."""
     import hydra
     from omegaconf import OmegaConf
 
     for word in words:
         if not word.lstrip("+").startswith("dataset"):
-            raise ValueError(f"{word!r} is not about the data set; expected dataset=… or dataset.<key>=…")
+            raise ValueError(f"{word!r} does not set the data set; expected dataset=… or dataset.<key>=…")
     compose.register()
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = hydra.compose("config", overrides=words)
@@ -102,18 +102,20 @@ def dataset(words: list[str]) -> DatasetSettings:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", metavar="dataset…=…", help="which data set, as in run.py")
-    parser.add_argument("--endpoint", help="such as http://localhost:8000/v1")
-    parser.add_argument("--model", help="the model's name at the endpoint")
+    parser.add_argument("words", nargs="*", metavar="dataset…=…", help="the data set, as in run.py")
+    parser.add_argument("--endpoint", help="URL, such as http://localhost:8000/v1")
+    parser.add_argument("--model", help="name of the model at the endpoint")
     parser.add_argument("--key-from", metavar="VAR", help="environment variable that holds the endpoint's key")
     parser.add_argument("--local", metavar="PATH_OR_ID", help="a transformers model instead of an endpoint")
-    parser.add_argument("--shots", type=int, default=5, help="texts with the label, and as many without (5)")
+    parser.add_argument(
+        "--shots", type=int, default=5, help="number of texts with the label, and as many without (default: 5)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_intermixed_args()
     if bool(args.local) == bool(args.endpoint and args.model):
         parser.error("give either --endpoint and --model, or --local")
     if args.key_from and args.key_from not in os.environ:
-        parser.error(f"the environment has no {args.key_from}")
+        parser.error(f"--key-from: the environment variable {args.key_from} is not set")
     try:
         task = load(dataset(args.words))
         key = os.environ[args.key_from] if args.key_from else None

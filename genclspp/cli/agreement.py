@@ -1,10 +1,10 @@
-"""What several sections of a cell have to agree on, checked once all of them are known."""
+"""Checks that span several sections of a cell, made once all of them are known."""
 
 from genclspp.settings import Cell
 
 
 def check(cell: Cell) -> None:
-    """Raise ValueError where choices of a cell contradict each other."""
+    """Raise ValueError if choices of a cell contradict each other."""
     _check_matched(cell)
     _check_focus(cell)
     _check_learner(cell)
@@ -12,44 +12,44 @@ def check(cell: Cell) -> None:
 
 
 def _check_matched(cell: Cell) -> None:
-    """SFT that goes on in the place of RL (rl=matched)."""
+    """`rl=matched`: more SFT in place of RL."""
     extra, steps = cell.sft.extra_examples, cell.rl.args.get("max_steps")
     if extra == 0:
         return
     if isinstance(steps, int) and steps > 0:
         raise ValueError(
-            f"rl.args.max_steps={steps} beside sft.extra_examples={extra} (rl=matched), which counts examples; "
-            "expected rl.examples and rl.args.num_train_epochs to say how long to train"
+            f"rl.args.max_steps={steps} conflicts with sft.extra_examples={extra} (rl=matched), which counts "
+            "examples; expected rl.examples and rl.args.num_train_epochs to set how long to train"
         )
     if not cell.sft.enabled:
-        raise ValueError(f"sft.extra_examples={extra} beside sft=none; expected an SFT that goes on")
+        raise ValueError(f"sft.extra_examples={extra} extends SFT, found sft=none; expected sft=full or sft=lora")
     if cell.rl.learner:
         raise ValueError(
-            f"sft.extra_examples={extra} beside rl={cell.choices['rl']}; expected no RL, whose control it is "
+            f"sft.extra_examples={extra} is the control for RL, found rl={cell.choices['rl']}; expected no RL "
             "(rl=matched takes the number from rl.examples)"
         )
 
 
 def _check_focus(cell: Cell) -> None:
     if cell.rl.focus == "rest" and not (cell.sft.enabled and cell.rl.learner):
-        raise ValueError("rl.focus='rest' splits the training examples between SFT and RL; it needs both of them")
+        raise ValueError("rl.focus='rest' splits the training examples between SFT and RL; it needs both")
     if cell.rl.focus == "unsolved" and cell.reasoning.enabled:
         raise ValueError(
-            "rl.focus='unsolved' asks how likely the right answer is, which no list tells behind thoughts; with "
-            "reasoning=think, expected 'all' or 'rest'"
+            "rl.focus='unsolved' needs the exact probability of the right answer, which is unknown after a "
+            "thought; with reasoning=think, expected 'all' or 'rest'"
         )
 
 
 def _check_learner(cell: Cell) -> None:
     if cell.rl.learner and cell.rl.learner.lists_answers and cell.reasoning.enabled:
         raise ValueError(
-            f"rl={cell.choices['rl']} needs a list of all that may be written, and thoughts cannot be listed; "
+            f"rl={cell.choices['rl']} enumerates everything the model may write, and thoughts cannot be listed; "
             "with reasoning=think, choose a learner that samples (rl=grpo, rl=rloo), or rl=none"
         )
 
 
 def _check_rewards(cell: Cell) -> None:
-    """Refuse a reward that could never pay: it declares what it needs (`training.rewards.needs`)."""
+    """Reject a reward that could never pay. A reward declares what it needs with `training.rewards.needs`."""
     if not cell.rl.learner:
         return
     if not cell.rewards:

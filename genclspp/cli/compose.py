@@ -36,7 +36,7 @@ SECTIONS: dict[str, type] = {
     "predict": PredictSettings,
     "tracking": TrackingSettings,
 }
-# group on the command line -> its name in records and tables
+# Group on the command line -> its name in records and tables.
 CHOICES = {
     "dataset": "dataset",
     "model": "model",
@@ -53,20 +53,20 @@ CONF = str(Path(__file__).resolve().parents[2] / "conf")
 
 
 def register() -> None:
-    """Tell Hydra the defaults that the dataclasses hold, so that every key is known and a typo is not."""
+    """Register the defaults of the dataclasses with Hydra, so that it knows every key and rejects typos."""
     sections: Any = OmegaConf.create({name: typed.defaults(kind) for name, kind in SECTIONS.items()})
-    for place in OPEN:  # keys of a library's own, which need no "+" to be added
+    for place in OPEN:  # keys that a library or the data defines can be added without "+"
         OmegaConf.set_struct(OmegaConf.select(sections, place), False)
     ConfigStore.instance().store(name="defaults", node=sections)
 
 
 def cell(config: DictConfig) -> Cell:
-    """The checked cell of a composed configuration; raises ValueError with the full key of what is wrong."""
+    """Check a composed configuration and build its cell; raises ValueError with the full key of what is wrong."""
     plain = {str(name): _plain(config, name) for name in config if name != "hydra"}
     known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric", "name", "outputs", "seed"}
     for name in plain:
         if name not in known:
-            raise ValueError(f"unknown key {name!r} at the top of the configuration; {hint(name, sorted(known))}")
+            raise ValueError(f"unknown key {name!r} at the top level; {hint(name, sorted(known))}")
     sections: dict[str, Any] = {
         name: typed.build(kind, plain.get(name) or {}, name) for name, kind in SECTIONS.items()
     }
@@ -77,7 +77,7 @@ def cell(config: DictConfig) -> Cell:
     if not outputs.strip():
         raise ValueError(f"outputs={outputs!r}; expected a folder")
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-        raise ValueError(f"name={name!r} would be a folder; expected letters, digits, '_', '.', '+' or '-'")
+        raise ValueError(f"name={name!r} is not a folder name; expected letters, digits, '_', '.', '+' or '-'")
     made = Cell(
         sweep=name,
         outputs=outputs,
@@ -97,13 +97,13 @@ def cell(config: DictConfig) -> Cell:
 
 
 def _plain(config: DictConfig, name: Any) -> Any:
-    """What stands under `name`, resolved. Hydra's own part, the larger one, is left alone."""
+    """The value under `name` as plain data, resolved. Hydra's own node, by far the largest, is never converted."""
     value = config[name]
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
-    """What was chosen in each group. A list choice has no name of its own: its parts, joined by "+"."""
+    """The choice made in each group. Hydra has no name for a list choice; ours is its parts joined by "+"."""
     chosen = (
         OmegaConf.select(config, "hydra.runtime.choices")
         if "hydra" in config
@@ -113,7 +113,9 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
     def name(group: str, section: str) -> str:
         chose = chosen.get(group)
         if not isinstance(chose, str) and section in ("dataset", "model", "decode", "sft", "rl", "reasoning"):
-            raise ValueError(f"{group} takes one choice, found a list; only strategies and rewards combine")
+            raise ValueError(
+                f"{group} takes one choice, found a list; only strategies, rewards and metrics can be combined"
+            )
         return chose if isinstance(chose, str) else "+".join(plain.get(section) or {}) or "zero_shot"
 
     both = name("strategy", "strategy")
@@ -125,7 +127,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _overrides(config: DictConfig) -> str:
-    """What was typed beside choices of groups: it tells apart the rows of a sweep over a knob."""
+    """The words typed besides group choices; they distinguish the rows of a sweep over a knob."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed"}
     last = {word.lstrip("+~").partition("=")[0]: word for word in hydra.overrides.task}
@@ -142,7 +144,7 @@ def _strategies(parts: Any, key: str) -> tuple[Any, ...]:
     for kind in kinds:
         if kinds.count(kind) > 1:
             raise ValueError(
-                f"{key} names the strategy {kind} twice ({', '.join(parts)}); a prompt can follow one"
+                f"{key} names the strategy {kind} twice ({', '.join(parts)}); expected each strategy once"
             )
     return tuple(made)
 
@@ -161,14 +163,14 @@ def _metric(name: str, values: Any) -> Metric:
 def _function(
     values: Any, key: str, passed: Sequence[str], ours: Sequence[str] = ()
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The function that `_target_` names, with its own arguments.
+    """The function at `_target_`, and the arguments that the YAML gives it.
 
-    passed: what it is called with; all else that it takes comes from the YAML
-    ours:   further values in the YAML, which are not the function's
+    passed: names of the arguments that the caller passes; the YAML may give all others
+    ours:   keys of the YAML that are not arguments of the function
     """
     function = typed.target(values, key)
     if not isinstance(function, FunctionType):
-        raise ValueError(f"{key}._target_={values['_target_']!r} is no function")
+        raise ValueError(f"{key}._target_={values['_target_']!r} is not a function")
     args = {name: value for name, value in values.items() if name not in ("_target_", *ours)}
     known = [argument for argument in _arguments(function) if argument not in passed]
     for name in args:
@@ -178,7 +180,7 @@ def _function(
 
 
 def _arguments(function: Any) -> list[str]:
-    """What a function takes by name; a reward takes whatever columns there are besides (`**_`)."""
+    """Names of a function's parameters, without `**_`, in which a reward drops the columns it ignores."""
     catch_all = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     given = inspect.signature(function).parameters.values()
     return [parameter.name for parameter in given if parameter.kind not in catch_all]

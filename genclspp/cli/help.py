@@ -1,6 +1,6 @@
-"""What --help shows: the template of conf/config.yaml, filled in without Hydra, which takes twice as long.
+"""What --help shows: the template in conf/config.yaml, filled in without Hydra, which takes twice as long.
 
-Hydra copies its whole store of configurations once per group to list them, and composes one that is not shown.
+To list the groups, Hydra copies its whole config store once per group, and composes a configuration nobody sees.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from genclspp.cli.compose import CONF
 
 
 def is_wanted(words: Sequence[str]) -> bool:
-    """Whether the command asks for help and for nothing else that only Hydra knows."""
+    """Whether help is the only thing asked for; Hydra handles --help together with other flags."""
     flags = [word for word in words if word.startswith("-")]
     return flags in (["--help"], ["-h"])
 
 
 def text() -> str:
-    """The page of help."""
+    """The help page."""
     config = OmegaConf.load(Path(CONF) / "config.yaml")
     groups = "\n".join(f"{group}: {', '.join(choices)}" for group, choices in _groups().items())
     return Template(config.hydra.help.template).substitute(APP_CONFIG_GROUPS=groups)
 
 
 def _groups() -> dict[str, list[str]]:
-    """group -> its choices."""
+    """Group -> its choices."""
     folders = sorted(path for path in Path(CONF).iterdir() if path.is_dir() and path.name != "hydra")
     return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}

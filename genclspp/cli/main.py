@@ -16,12 +16,12 @@ from genclspp.cli import compose, errors, help, sweep
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
 def run(config: DictConfig) -> float:
-    """Carry out one cell; its accuracy is what a sweeper that optimises would look at."""
+    """Run one cell; its accuracy is returned for sweepers that optimise."""
     try:
         return _run(config)
     except Exception as error:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
-            raise  # the other cells go on
+            raise  # the sweep continues with the other cells
         raise errors.stop(error) from None
 
 
@@ -37,23 +37,23 @@ def _run(config: DictConfig) -> float:
 
 
 def main() -> None:
-    """Run the program; whatever stops it is said in one sentence, with an exit code other than 0."""
+    """Run the program; whatever stops it is reported in one sentence, with a non-zero exit code."""
     os.environ["GENCLSPP_TRACEBACK"] = os.environ.get("HYDRA_FULL_ERROR", "0")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us whole, and we say them in one sentence
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on, and we print one sentence
     for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
-        os.environ.setdefault(bars, "1")  # our own bars tell how far a stage is
+        os.environ.setdefault(bars, "1")  # `Terminal.bar` draws our own
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if help.is_wanted(sys.argv[1:]):
         print(help.text())
         return
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        sys.exit("error: started as one of several processes (WORLD_SIZE); expected one, which uses one device")
+        sys.exit(f"error: found WORLD_SIZE={os.environ['WORLD_SIZE']}; expected one process, on one device")
     compose.register()
     signal.signal(signal.SIGTERM, _stop)
     try:
         run()
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        print("\ninterrupted; run the same command again to resume", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         raise errors.stop(error) from None

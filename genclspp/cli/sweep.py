@@ -1,4 +1,4 @@
-"""A sweep: all cells are checked before the first one starts; a table shows what came out."""
+"""A sweep: all cells are checked before the first one starts, and a table shows their results."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Sweep(Callback):
-    """Checks all cells of a sweep before the first one starts; shows what came out at the end."""
+    """Hydra callback: checks all cells of a sweep before the first one starts, shows the results at the end."""
 
     def __init__(self) -> None:
         self.cells: list[Cell] = []
@@ -57,7 +57,7 @@ class Sweep(Callback):
 
 
 def show_records(cells: Sequence[Cell]) -> None:
-    """The table of what the cells left, and where it lies."""
+    """Print a table of the cells' records, and the folder that holds them."""
     from rich.console import Console
 
     from genclspp.report import records, summary
@@ -75,16 +75,16 @@ def show_records(cells: Sequence[Cell]) -> None:
 
 @cache
 def memory(outputs: str) -> "Memory":
-    """What this process has loaded and rendered so far, for all cells that write below `outputs`."""
+    """What this process has loaded and rendered so far, shared by all cells that write to `outputs`."""
     from genclspp.runs.plan import Memory
 
     return Memory()
 
 
 def expand(config: DictConfig) -> list[DictConfig]:
-    """The composed configuration of every cell that Hydra's own sweeper would launch; none for another sweeper.
+    """The composed configuration of every cell that Hydra's basic sweeper would launch; empty for other sweepers.
 
-    Hydra's launcher in this process is handed the same ones afterwards, so that each is composed once.
+    Hydra's launcher in this process receives the same ones afterwards, so that each is composed only once.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra

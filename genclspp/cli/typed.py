@@ -1,4 +1,4 @@
-"""Settings records from plain data: what a field's type says is checked, once, where the data comes in."""
+"""Settings records from plain data: each value is checked against its field's type, once, where it comes in."""
 
 import dataclasses
 import types
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
-    """A settings record from plain data; raises ValueError with the full key, the value and what was expected."""
+    """Build a settings record; raises ValueError with the full key, the value found and what was expected."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{prefix}={values!r}; expected a mapping of settings")
     fields = dataclasses.fields(cast(Any, kind))
@@ -43,7 +43,7 @@ def defaults(kind: type) -> dict[str, Any]:
 
 
 def check(value: Any, kind: Any, key: str) -> Any:
-    """`value` as the type of a settings field, or ValueError. Whole numbers pass as floats, lists as tuples."""
+    """`value` as the type of a settings field, or ValueError. Integers pass as floats, lists as tuples."""
     origin, options = get_origin(kind), get_args(kind)
     if kind is Any:
         return part(value, key) if isinstance(value, Mapping) and "_target_" in value else value
@@ -64,22 +64,22 @@ def check(value: Any, kind: Any, key: str) -> Any:
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
         return value
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list"}
+    words = {str: "a string", int: "an integer", float: "a number", bool: "true or false", tuple: "a list"}
     wanted = words.get(kind) or words.get(cast(Any, origin)) or "a mapping"
     raise ValueError(f"{key}={value!r}; expected {wanted}")
 
 
 def part(values: Any, key: str) -> Any:
-    """A plug point: the frozen dataclass at `_target_`, made of the other values."""
+    """Build the part at a plug point: the frozen dataclass at `_target_`, from the other values."""
     kind = target(values, key)
     if not dataclasses.is_dataclass(kind):
-        raise ValueError(f"{key}._target_={values['_target_']!r} is no dataclass, which such a part has to be")
+        raise ValueError(f"{key}._target_={values['_target_']!r} is not a dataclass; expected a frozen one")
     given = {name: value for name, value in values.items() if name != "_target_"}
     return build(cast(type, kind), given, key)
 
 
 def target(values: Any, key: str) -> Any:
-    """What `_target_` names."""
+    """The object that `_target_` names."""
     from pkgutil import resolve_name
 
     if not isinstance(values, Mapping) or "_target_" not in values:

@@ -1,4 +1,4 @@
-"""Rows to examples, each checked with its place."""
+"""From rows to examples; whatever is wrong with one is reported with its place in the source."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,12 @@ from genclspp.suggest import hint
 from genclspp.task import Example
 
 
-def examples(tables: Mapping[str, Table], settings: DatasetSettings) -> dict[str, tuple[Example, ...]]:
-    """The examples of each split, checked against one another."""
+def build(tables: Mapping[str, Table], settings: DatasetSettings) -> dict[str, tuple[Example, ...]]:
+    """The examples of each split, checked one by one and across splits.
+
+    Raises ValueError for a missing column, a value of the wrong type, an id that is not unique, a label that train
+    does not have, and splits with the same rows.
+    """
     splits: dict[str, tuple[Example, ...]] = {}
     places: dict[str, str] = {}
     for split, table in tables.items():
@@ -21,8 +25,8 @@ def examples(tables: Mapping[str, Table], settings: DatasetSettings) -> dict[str
         for example, place in places_of:
             if example.id in places:
                 raise ValueError(
-                    f"id {example.id!r} stands twice, at {places[example.id]} and {place}; expected ids that "
-                    "are unique over all splits (dataset.id=null numbers the rows)"
+                    f"id {example.id!r} occurs twice, at {places[example.id]} and {place}; expected ids that "
+                    "are unique across all splits (dataset.id=null numbers the rows)"
                 )
             places[example.id] = place
         splits[split] = tuple(example for example, _ in places_of)
@@ -35,12 +39,12 @@ def _require_columns(table: Table, settings: DatasetSettings) -> None:
         column = getattr(settings, key)
         if table.rows and column is not None and column not in table.columns:
             raise ValueError(
-                f"{table.source} has no column {column!r} (dataset.{key}): {hint(column, table.columns)}"
+                f"{table.source} has no column {column!r} (dataset.{key}); {hint(column, table.columns)}"
             )
 
 
 def _read_rows(split: str, table: Table, settings: DatasetSettings) -> list[tuple[Example, str]]:
-    """Each example with its place."""
+    """Each example of a split, with its place in the source."""
     classes = table.classes.get(settings.label)
     found = []
     for number, row in enumerate(table.rows):
@@ -54,9 +58,9 @@ def _read_rows(split: str, table: Table, settings: DatasetSettings) -> list[tupl
 def _example(default_id: str, label: str, row: dict, place: str, settings: DatasetSettings) -> Example:
     text = row.get(settings.text)
     if not isinstance(text, str):
-        raise ValueError(f"{place}: {settings.text!r} is {kind(text)}; expected a text")
+        raise ValueError(f"{place}: {settings.text!r} is {kind(text)}; expected a string")
     if not text.strip():
-        raise ValueError(f"{place}: {settings.text!r} is empty ({text!r}); expected a text")
+        raise ValueError(f"{place}: {settings.text!r} is empty ({text!r}); expected a text to classify")
     return Example(
         id=_id(row.get(settings.id), place, settings) if settings.id else default_id,
         text=text,
@@ -67,7 +71,7 @@ def _example(default_id: str, label: str, row: dict, place: str, settings: Datas
 
 
 def _label(value: Any, classes: tuple[str, ...] | None, place: str, settings: DatasetSettings) -> str | None:
-    """The label as a string; None for a row with several labels that is to be left out."""
+    """The label as a string; None for a row that is to be dropped, as it has several labels or none."""
     if isinstance(value, list | tuple):
         if len(value) != 1 and settings.several_labels == "drop":
             return None
@@ -82,8 +86,8 @@ def _label(value: Any, classes: tuple[str, ...] | None, place: str, settings: Da
     if classes is not None and isinstance(value, int):
         if not 0 <= value < len(classes):
             raise ValueError(
-                f"{place}: {settings.label!r} is {value}; expected 0 to {len(classes) - 1} (is the split without "
-                "labels? dataset.splits.<split>='' leaves it out)"
+                f"{place}: {settings.label!r} is {value}; expected 0 to {len(classes) - 1} (is the split "
+                "unlabelled? dataset.splits.<split>='' leaves it out)"
             )
         return classes[value].strip()
     if isinstance(value, float) and value.is_integer():
@@ -95,7 +99,7 @@ def _label(value: Any, classes: tuple[str, ...] | None, place: str, settings: Da
 
 def _id(value: Any, place: str, settings: DatasetSettings) -> str:
     if not isinstance(value, str | int) or value == "":
-        raise ValueError(f"{place}: {settings.id!r} is {value!r}; expected an id (a text or a number)")
+        raise ValueError(f"{place}: {settings.id!r} is {value!r}; expected an id (a string or a number)")
     return str(value)
 
 
@@ -103,21 +107,21 @@ def _truth(value: Any, place: str, settings: DatasetSettings) -> bool | None:
     known = {"true": True, "1": True, "false": False, "0": False, "": None, "none": None}
     key = str(value).strip().lower()
     if key not in known:
-        raise ValueError(f"{place}: {settings.ambiguous!r} is {value!r}; expected true, false or nothing")
+        raise ValueError(f"{place}: {settings.ambiguous!r} is {value!r}; expected true, false or an empty value")
     return known[key]
 
 
 def _compare_splits(
     tables: Mapping[str, Table], splits: Mapping[str, tuple[Example, ...]], places: Mapping[str, str]
 ) -> None:
-    """Refuse labels that training never shows, and splits that are copies of one another."""
+    """Raise ValueError for labels that train does not have, and for splits that are copies of each other."""
     known = {example.label for example in splits["train"]}
     contents: dict[tuple, str] = {}
     for split, examples in splits.items():
         for example in examples:
             if example.label not in known:
                 problem = f"label {example.label!r} in split {split!r} is not in train"
-                raise ValueError(f"{places[example.id]}: {problem}: {hint(example.label, sorted(known))}")
+                raise ValueError(f"{places[example.id]}: {problem}; {hint(example.label, sorted(known))}")
         content = tuple((example.text, example.label) for example in examples)
         other = contents.setdefault(content, split)
         if other != split:

@@ -12,34 +12,34 @@ from genclspp.suggest import hint
 from genclspp.task import Example
 
 
-def order(
-    name: str, train: Sequence[Example], beside: tuple[str, ...] | None, settings: DatasetSettings
+def choose_order(
+    name: str, train: Sequence[Example], given: tuple[str, ...] | None, settings: DatasetSettings
 ) -> tuple[str, ...]:
-    """The labels in order, checked against those that occur. `beside`: the order that the source gives."""
+    """The labels in order, checked against those in train. `given`: the order that the source has, if any."""
     counts = Counter(example.label for example in train)
     if len(counts) < 2:
         raise ValueError(
-            f"{name} has one class only ({next(iter(counts))!r}, {counts.total()} training examples); "
+            f"{name} has only one class ({next(iter(counts))!r}, {counts.total()} training examples); "
             "expected at least two"
         )
-    labels = settings.labels if settings.labels is not None else beside
+    labels = settings.labels if settings.labels is not None else given
     if labels is None:
         return tuple(sorted(counts, key=_natural))
     missing = sorted(set(counts) - set(labels))
     if missing:
         origin = "dataset.labels" if settings.labels is not None else "labels.json"
-        raise ValueError(f"{origin} lacks the label {missing[0]!r}, which occurs: {hint(missing[0], labels)}")
+        raise ValueError(f"{origin} lacks the label {missing[0]!r} of train; {hint(missing[0], labels)}")
     return tuple(labels)
 
 
 def _natural(label: str) -> tuple[bool, int, str]:
-    """Numbers by size, then names by alphabet."""
+    """Sort key: numbers by value, then names in alphabetical order."""
     is_number = re.fullmatch(r"-?\d+", label) is not None
     return (not is_number, int(label) if is_number else 0, label)
 
 
 def class_names(tables: Mapping[str, Table], settings: DatasetSettings) -> tuple[str, ...] | None:
-    """The names of the classes, where the label column of train holds class numbers."""
+    """The class names, if the label column of train holds class indices."""
     names = tables["train"].classes.get(settings.label)
     if names is None:
         return None
@@ -47,8 +47,8 @@ def class_names(tables: Mapping[str, Table], settings: DatasetSettings) -> tuple
     return tuple(name.strip() for name in names)
 
 
-def names(labels: Sequence[str], settings: DatasetSettings) -> dict[str, str]:
-    """label -> the name that prompts show."""
+def choose_names(labels: Sequence[str], settings: DatasetSettings) -> dict[str, str]:
+    """Label -> the name that prompts show; raises ValueError unless each is one line and unique."""
     _refuse_unknown("dataset.names", settings.names, labels)
     readable: Callable[[str], str] = (lambda label: label.replace("_", " ").strip()) if settings.readable else str
     shown = {label: settings.names.get(label, readable(label)) for label in labels}
@@ -60,34 +60,36 @@ def names(labels: Sequence[str], settings: DatasetSettings) -> dict[str, str]:
         other = first.setdefault(name, label)
         if other != label:
             raise ValueError(
-                f"labels {other!r} and {label!r} have the same name {name!r}; expected different ones"
+                f"labels {other!r} and {label!r} have the same name {name!r}; expected different names"
             )
     return shown
 
 
-def definitions(labels: Sequence[str], beside: Mapping[str, str], settings: DatasetSettings) -> dict[str, str]:
-    """label -> definition: those that the source gives, and over them those of the settings."""
-    _refuse_unknown("definitions.json", beside, labels)
+def merge_definitions(
+    labels: Sequence[str], given: Mapping[str, str], settings: DatasetSettings
+) -> dict[str, str]:
+    """Label -> definition. `given`: those of the source; the settings take precedence."""
+    _refuse_unknown("definitions.json", given, labels)
     _refuse_unknown("dataset.definitions", settings.definitions, labels)
-    merged = {**beside, **settings.definitions}
+    merged = {**given, **settings.definitions}
     return {label: merged[label] for label in labels if label in merged}
 
 
 def _refuse_unknown(where: str, found: Iterable[str], labels: Sequence[str]) -> None:
     for label in found:
         if label not in labels:
-            raise ValueError(f"{where} names the unknown label {label!r}: {hint(label, labels)}")
+            raise ValueError(f"{where} names the unknown label {label!r}; {hint(label, labels)}")
 
 
 def refuse_repeats(where: str, labels: Sequence[str]) -> None:
-    """Refuse a list that names a label twice."""
+    """Raise ValueError if a list names a label more than once."""
     for label, count in Counter(labels).items():
         if count > 1:
             raise ValueError(f"{where} names {label!r} {count} times; expected each label once")
 
 
 def read_order(folder: Path) -> tuple[str, ...] | None:
-    """labels.json of the folder, where it has one."""
+    """The label order in labels.json of the folder, if it has one."""
     path = folder / "labels.json"
     if not path.is_file():
         return None
@@ -100,7 +102,7 @@ def read_order(folder: Path) -> tuple[str, ...] | None:
 
 
 def read_definitions(folder: Path) -> dict[str, str]:
-    """definitions.json of the folder, where it has one."""
+    """Label -> definition in definitions.json of the folder; empty if it has none."""
     path = folder / "definitions.json"
     if not path.is_file():
         return {}

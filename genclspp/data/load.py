@@ -1,4 +1,4 @@
-"""A data set made ready: from files, the hub or the generator to a `Task`."""
+"""From files, the hub or the generator to a `Task`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a source offers: its splits under our names, and what lies beside them."""
+    """What a source provides: its splits under our names, and whatever else it says about the task."""
 
     name: str
     splits: Mapping[str, tuple[Example, ...]]
@@ -30,17 +30,16 @@ class Source:
 def load(settings: DatasetSettings) -> Task:
     """Read, check and split a data set.
 
-    Raises ValueError or FileNotFoundError, with one sentence that says what was found, where, and what was
-    expected.
+    Raises ValueError or FileNotFoundError with one sentence: what was found, where, and what was expected.
     """
     source = {"tickets": _from_tickets, "local": _from_files, "hub": _from_hub}[settings.source](settings)
-    order = labels.order(source.name, source.splits["train"], source.labels, settings)
+    order = labels.choose_order(source.name, source.splits["train"], source.labels, settings)
     return Task(
         name=source.name,
         labels=order,
         instruction=settings.instruction or source.instruction or INSTRUCTIONS[settings.language],
-        names=labels.names(order, settings),
-        definitions=labels.definitions(order, source.definitions, settings),
+        names=labels.choose_names(order, settings),
+        definitions=labels.merge_definitions(order, source.definitions, settings),
         splits=_draw(_complete(source, settings), settings),
         language=settings.language,
         list_labels=settings.list_labels,
@@ -69,12 +68,12 @@ def _from_files(settings: DatasetSettings) -> Source:
         order, definitions = None, {}
     else:
         raise FileNotFoundError(f"dataset.path={settings.path}: no such file or folder")
-    splits = examples.examples(tables, settings)
+    splits = examples.build(tables, settings)
     return Source(path.stem, splits, order or labels.class_names(tables, settings), definitions)
 
 
 def _split_files(folder: Path, settings: DatasetSettings) -> dict[str, Path]:
-    """split -> its file in the folder."""
+    """Split -> its file in the folder."""
     files: dict[str, Path] = {}
     for split, name in settings.splits.items():
         found = [file for ending in readers.ENDINGS if (file := folder / f"{name}{ending}").is_file()]
@@ -101,20 +100,20 @@ def _from_hub(settings: DatasetSettings) -> Source:
     tables = {split: found[name]() for split, name in settings.splits.items() if name in found}
     _require_splits(settings.path, tables, list(found), settings)
     name = Path(settings.path).name + (f"-{settings.subset}" if settings.subset else "")
-    return Source(name, examples.examples(tables, settings), labels.class_names(tables, settings))
+    return Source(name, examples.build(tables, settings), labels.class_names(tables, settings))
 
 
 def _require_splits(where: str, found: Mapping[str, Any], known: Sequence[str], settings: DatasetSettings) -> None:
-    """Stop where a split that was named is missing, or train."""
+    """Raise where train is missing, or another split that the settings name explicitly."""
     for split, name in settings.splits.items():
         if split not in found and name and (split == "train" or name != split):
-            raise FileNotFoundError(f"{where} has no split {name!r} (dataset.splits.{split}): {hint(name, known)}")
+            raise FileNotFoundError(f"{where} has no split {name!r} (dataset.splits.{split}); {hint(name, known)}")
     if "train" not in found:
-        raise ValueError(f"dataset.splits names no split for 'train': {hint('train', known)}")
+        raise ValueError(f"dataset.splits names no split for 'train'; {hint('train', known)}")
 
 
 def _complete(source: Source, settings: DatasetSettings) -> dict[str, tuple[Example, ...]]:
-    """All three splits: a missing test as `test_from` says, a missing validation carved from train."""
+    """All three splits: a missing test is taken as `test_from` says, a missing validation carved from train."""
     splits = dict(source.splits)
     if "test" not in splits:
         origin = settings.test_from
@@ -139,19 +138,19 @@ def _complete(source: Source, settings: DatasetSettings) -> dict[str, tuple[Exam
 def _carve(
     train: tuple[Example, ...], split: str, settings: DatasetSettings
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    # Different seeds: with the same one, test and validation would prefer the same examples.
+    # A seed per split: with the same one, test and validation would draw by the same order.
     rest, part = sampling.carve(train, settings.validation_fraction, settings.seed + SPLITS.index(split))
     if not part:
         raise ValueError(
-            f"the train split ({len(train)} examples) is too small to take {split} from: expected a label "
-            "with more than one example"
+            f"the train split ({len(train)} examples) is too small to carve {split} from; expected a label with "
+            "more than one example"
         )
     return rest, part
 
 
 def _draw(splits: Mapping[str, tuple[Example, ...]], settings: DatasetSettings) -> dict[str, tuple[Example, ...]]:
-    """The chosen sizes; train in a seeded order, because many files are sorted by class."""
-    ordered = {**splits, "train": sampling.shuffled(splits["train"], settings.seed)}
+    """Reduce splits to their sizes; shuffle train, as many files are sorted by class."""
+    ordered = {**splits, "train": sampling.shuffle(splits["train"], settings.seed)}
     return {
         split: sampling.subsample(examples, getattr(settings, f"{split}_size"), settings.seed)
         for split, examples in ordered.items()

@@ -8,7 +8,7 @@ from random import Random
 
 @dataclass(frozen=True)
 class Phrases:
-    """requests: what a customer with this label writes, common ones first; reasons: why it has this label."""
+    """requests: what a customer writes, common phrasings first; reasons: why the request has its label."""
 
     requests: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -262,7 +262,7 @@ AMBIGUOUS = {
     ),
 }
 
-# Background that says nothing about the label, in the words of the labels.
+# Background that says nothing about the label, though it uses the labels' words.
 BACKGROUND = (
     "I ordered a {item} in {month}.",
     "I have had the {plan} since {month}.",
@@ -282,7 +282,7 @@ BACKGROUND = (
     "I live in {city}.",
     "The {item} I bought in {month} still works fine.",
 )
-# What the ticket is not about: a reader understands it, a bag of words is misled.
+# What the ticket is not about: readers understand this, a bag-of-words model is misled.
 ASIDES = {
     "refund": ("I do not need a refund.", "You can keep the money.", "This is not about money back."),
     "refund status": ("The refund from {month} did arrive.", "My last refund has come, thank you."),
@@ -326,7 +326,7 @@ FILLERS = {
     "cheaper": ("cheaper", "on sale", "ten percent off"),
 }  # fmt: skip
 
-# Words that stand for one another in a request, so that a phrasing is seldom met twice.
+# Synonyms for words in requests, so that the same phrasing seldom occurs twice.
 SYNONYMS = {
     "parcel": ("package", "shipment", "box"),
     "refund": ("repayment", "reimbursement"),
@@ -356,13 +356,13 @@ SYNONYMS = {
 
 
 def draw(choices: Sequence[str], random: Random) -> str:
-    """One of the choices; earlier ones more often, so that some phrasings stay rare."""
+    """One of the choices; earlier ones are more likely, so that some phrasings are rare."""
     weights = [1 / (rank + 2) for rank in range(len(choices))]
     return random.choices(choices, weights)[0]
 
 
 def reword(template: str, random: Random) -> str:
-    """The template with other words for some of its own; slots stay."""
+    """The template with some words replaced by synonyms; slots stay."""
     return re.sub(r"(?<![\w{])[a-z]+(?![\w}])", lambda match: _synonym(match[0], random), template)
 
 
@@ -389,7 +389,7 @@ def _filler(slot: str, random: Random) -> str:
 
 
 def aside(label: str, random: Random) -> str:
-    """Now and then, a sentence on what the ticket is not about."""
+    """Sometimes, a sentence about another label than the ticket's; else an empty string."""
     if random.random() > 0.4:
         return ""
     other = random.choice([name for name in ASIDES if name != label and not name.startswith(label)])
@@ -397,7 +397,7 @@ def aside(label: str, random: Random) -> str:
 
 
 def dress(request: str, aside: str, random: Random) -> str:
-    """The whole ticket: the request among the rest, as a person in a hurry may write it."""
+    """The whole ticket: the request among background, greeting and closing, with the slips of a hurried writer."""
     body = [request if request[-1] in "?!." else request + "."]
     if aside:
         body.insert(random.randrange(2), aside)
@@ -423,7 +423,7 @@ def _noise(text: str, random: Random) -> str:
 
 
 def _typo(text: str, random: Random) -> str:
-    """One slip of the fingers inside a word: two letters swapped, one left out, or one doubled."""
+    """One typing error inside a word: two letters swapped, one left out, or one doubled."""
     inside = [n for n in range(1, len(text) - 2) if text[n - 1 : n + 2].isalpha()]
     if not inside:
         return text

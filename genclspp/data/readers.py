@@ -1,4 +1,4 @@
-"""Rows of files and of hub data sets, each with its place for error messages."""
+"""Reads the rows of files and of hub data sets, and keeps their places for error messages."""
 
 import csv
 import io
@@ -16,11 +16,11 @@ ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one split as they stand in the source.
+    """The rows of one split, as they are in the source.
 
     source:  the file, or the data set and its split
-    lines:   the line of each row, where the source has lines
-    classes: column -> names of its numbers, for columns of class numbers
+    lines:   the line number of each row, where the source has lines
+    classes: column -> class names, for columns that hold class indices
     """
 
     source: str
@@ -34,11 +34,14 @@ class Table:
 
 
 def read_file(path: Path) -> Table:
-    """The rows of a jsonl, csv, tsv or parquet file."""
+    """The rows of a jsonl, csv, tsv or parquet file.
+
+    Raises FileNotFoundError if there is no such file, ValueError with the line if it cannot be parsed.
+    """
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{path} ends in {path.suffix!r}; expected a file in {', '.join(ENDINGS)}")
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise FileNotFoundError(f"no such file: {path}")
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
     text = read_text(path)
@@ -102,7 +105,7 @@ def _read_csv(path: Path, text: str, delimiter: str) -> Table:
         columns = next(reader, [])
         repeated = sorted({name for name in columns if columns.count(name) > 1})
         if repeated:
-            raise ValueError(f"{path} names the column {repeated[0]!r} twice in its first line")
+            raise ValueError(f"{path} has the column {repeated[0]!r} twice; expected each column once in line 1")
         start = reader.line_num + 1
         for fields in reader:
             if fields and len(fields) != len(columns):
@@ -132,7 +135,7 @@ def _read_parquet(path: Path) -> Table:
 
 
 def _class_names(feature: Any) -> tuple[str, ...] | None:
-    """The names in a `datasets` feature as written to JSON: a ClassLabel, or a list of them."""
+    """The class names in a `datasets` feature in its JSON form: a ClassLabel, or a list of them."""
     if isinstance(feature, list):
         return _class_names(feature[0]) if feature else None
     if not isinstance(feature, dict):
@@ -141,11 +144,14 @@ def _class_names(feature: Any) -> tuple[str, ...] | None:
         return _class_names(feature.get("feature"))
     if feature.get("_type") != "ClassLabel":
         return None
-    return tuple(str(name) for name in feature["names"])  # a card may say no, which YAML reads as false
+    return tuple(str(name) for name in feature["names"])  # YAML reads a name `no` in a card as false
 
 
 def read_hub(path: str, subset: str | None, revision: str | None) -> dict[str, Callable[[], Table]]:
-    """split -> how to get its rows. `path` is a hub id, or a local folder in hub format."""
+    """Split -> a function that reads its rows. `path` is a hub id, or a local folder in hub format.
+
+    Raises FileNotFoundError if the data set cannot be found, ValueError if it cannot be loaded.
+    """
     splits = _load_hub(path, subset, revision)
 
     def table(split: str) -> Table:
@@ -166,7 +172,7 @@ def _load_hub(path: str, subset: str | None, revision: str | None) -> Any:
             return datasets.DatasetDict.load_from_disk(path)
         names = datasets.get_dataset_config_names(path, revision=revision)
         if subset is not None and subset not in names:
-            raise ValueError(f"{path} has no subset {subset!r}: {hint(subset, names)}")
+            raise ValueError(f"{path} has no subset {subset!r}; {hint(subset, names)}")
         if subset is None and len(names) > 1 and "default" not in names:
             raise ValueError(f"{path} has several subsets; set dataset.subset to one of: {', '.join(names)}")
         return datasets.load_dataset(path, subset, revision=revision)
@@ -184,7 +190,7 @@ def first_line(error: BaseException) -> str:
 
 
 def kind(value: Any) -> str:
-    """What a value is, in the words of JSON.
+    """The JSON type of a value, with its article.
 
     >>> kind(None), kind([])
     ('null', 'a list')
@@ -192,7 +198,7 @@ def kind(value: Any) -> str:
     kinds = {
         dict: "an object",
         list: "a list",
-        str: "a text",
+        str: "a string",
         bool: "a boolean",
         int: "a number",
         float: "a number",

@@ -1,4 +1,4 @@
-"""Seeded, stratified choices among examples."""
+"""Seeded, stratified sampling of examples."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,24 +9,25 @@ from genclspp.task import Example, normalise
 
 
 def stratified_order(labels: Sequence[str], seed: int) -> list[int]:
-    """An order of the positions of `labels` in which every prefix is a stratified sample.
+    """Order the positions of `labels` so that every prefix is a stratified sample.
 
-    One of each label comes first (frequent labels before rare ones), then labels in proportion. So samples
-    of different sizes are nested, and every class stays as long as there is room for it.
+    One of each label comes first (frequent labels before rare ones), then labels in proportion. So samples of
+    different sizes are nested, and no class is lost while there is room for it.
     """
     random = Random(seed)
     ranked = []
     for positions in _by_label(labels, random):
         for rank, position in enumerate(positions):
             share = (rank + 0.5) / len(positions)
+            # False sorts before True: the first of each label, then all others; ties are broken at random.
             ranked.append((rank > 0, share, random.random(), position))
     return [position for *_, position in sorted(ranked)]
 
 
 def even_order(labels: Sequence[int], random: Random) -> list[int]:
-    """An order of the positions of `labels` in which every stretch holds each label in proportion.
+    """Order the positions of `labels` so that every stretch holds each label in proportion.
 
-    Systematic sampling: each label comes at equal distances, from a start of its own.
+    Systematic sampling: each label recurs at equal distances, from a random offset of its own.
     """
     placed = []
     for positions in _by_label(labels, random):
@@ -36,7 +37,7 @@ def even_order(labels: Sequence[int], random: Random) -> list[int]:
 
 
 def _by_label(labels: Sequence[str] | Sequence[int], random: Random) -> Iterator[list[int]]:
-    """The positions of each label, shuffled when it is its turn."""
+    """The positions of each label, label by label; shuffled just before they are yielded."""
     by_label: dict[Any, list[int]] = defaultdict(list)
     for position, label in enumerate(labels):
         by_label[label].append(position)
@@ -46,7 +47,7 @@ def _by_label(labels: Sequence[str] | Sequence[int], random: Random) -> Iterator
 
 
 def subsample(examples: Sequence[Example], size: int | None, seed: int) -> tuple[Example, ...]:
-    """At most `size` examples, stratified, in their given order; all where `size` is None."""
+    """At most `size` examples, stratified by label, in their given order; all if `size` is None."""
     if size is None or size >= len(examples):
         return tuple(examples)
     chosen = stratified_order([example.label for example in examples], seed)[:size]
@@ -56,9 +57,9 @@ def subsample(examples: Sequence[Example], size: int | None, seed: int) -> tuple
 def carve(
     examples: Sequence[Example], fraction: float, seed: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """(rest, part): a stratified `fraction` of the examples, at least one, taken out.
+    """Take out a stratified `fraction` of the examples, at least one; returns (rest, part).
 
-    The last example of a label is never taken out.
+    The last example of a label always stays in the rest, so `part` may be smaller, or empty.
     """
     left = Counter(example.label for example in examples)
     wanted = max(1, round(fraction * len(examples)))
@@ -74,10 +75,10 @@ def carve(
     )
 
 
-def folds(examples: Sequence[Example], count: int, seed: int = 0) -> list[list[int]]:
-    """Positions of the examples in at most `count` parts that are alike in size and in labels; each is in one.
+def split_folds(examples: Sequence[Example], count: int, seed: int = 0) -> list[list[int]]:
+    """Split the positions of the examples into at most `count` folds of similar size and label distribution.
 
-    Examples of the same normalised text stay together, so that no part repeats what another holds.
+    Examples with the same normalised text share a fold, so that no text is in two folds.
     """
     twins: dict[str, list[int]] = defaultdict(list)
     for position, example in enumerate(examples):
@@ -85,13 +86,13 @@ def folds(examples: Sequence[Example], count: int, seed: int = 0) -> list[list[i
     groups = list(twins.values())
     Random(seed).shuffle(groups)
     groups.sort(key=lambda group: examples[group[0]].label)
-    # Dealt out like cards, one label after the other: no part gets two more of a label than another.
+    # Dealt like cards, label after label: the folds' counts of a label differ by one group of twins at most.
     parts = (groups[turn::count] for turn in range(count))
     return [sorted(position for group in part for position in group) for part in parts if part]
 
 
-def shuffled(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:
-    """The examples in a seeded order."""
+def shuffle(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:
+    """The examples in a seeded random order."""
     order = list(examples)
     Random(seed).shuffle(order)
     return tuple(order)

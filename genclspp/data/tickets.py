@@ -1,9 +1,9 @@
-"""The built-in task: support tickets of an invented web shop, generated.
+"""The built-in task: generated support tickets of an invented web shop.
 
 A ticket is a request (what the customer wants: its label) among small talk, background and noise. Labels
 share their words ("charge", "refund", "account", "parcel"), and one ticket in ten fits two labels equally:
-its gold label is a coin flip, and `Example.ambiguous` says so. No model that never saw the coin can be right on
-more than 95 % of many tickets.
+its gold label is a coin flip, and `Example.ambiguous` says so. The expected accuracy of any model is therefore
+at most 95 %.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,9 +45,9 @@ INSTRUCTIONS = {
 
 
 def generate(sizes: Mapping[str, int], seed: int) -> dict[str, tuple[Example, ...]]:
-    """That many tickets per split. No two, in any splits, have the same normalised text.
+    """Generate `sizes[split]` tickets for each split; no two tickets share a normalised text, across all splits.
 
-    Test comes first, so that its tickets do not depend on how many train tickets are asked for.
+    Test is generated first, so that its tickets do not depend on how many train tickets are asked for.
     """
     seen: set[str] = set()
     splits = {}
@@ -70,7 +70,7 @@ def _tickets(split: str, size: int, random: Random, seen: set[str]) -> list[Exam
 
 
 def _block(random: Random) -> list[Callable[[str], Example]]:
-    """Makers of twenty tickets, shuffled, so that every stretch of tickets holds the same mixture."""
+    """Functions that make twenty tickets, shuffled: every stretch of tickets has the same mix of labels."""
     makers: list[Callable[[str], Example]] = []
     for label, count in SHARES.items():
         makers += [partial(_clear, label, random)] * count

@@ -1,4 +1,4 @@
-"""How a label comes out of what the model says of a prompt."""
+"""How a label comes out of the model's scores and completion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from genclspp.prompts.surfaces import parse
 
 @dataclass(frozen=True)
 class PromptScores:
-    """What the model says of one prompt. The sequences follow the order of the prompt's surfaces.
+    """What the model says about one prompt. The sequences follow the order of the prompt's surfaces.
 
-    logprobs:    log-probability of each answer, end token included
+    logprobs:    log-probability of each answer, end token included, in nats
     lengths:     tokens of each answer, end token included
-    constrained: index of the answer that a greedy walk restricted to the answers ends in
-    completion:  what greedy decoding writes; None where it was not asked for
-    prior:       log-probability of each answer under the prompt without its text; None likewise
+    constrained: index of the answer that greedy decoding restricted to the answers writes
+    completion:  what unrestricted greedy decoding writes; None unless the decoder needs it
+    prior:       log-probability of each answer after the prompt without its text; None unless needed
     """
 
     logprobs: Sequence[float]
@@ -26,7 +26,7 @@ class PromptScores:
 
 
 class Decoder(Protocol):
-    """Chooses a label, and scores all of them. It is a frozen dataclass, and declares what it needs to be told."""
+    """Chooses a label, and scores all of them. A frozen dataclass that declares what it needs."""
 
     @property
     def needs_completion(self) -> bool:
@@ -39,17 +39,17 @@ class Decoder(Protocol):
         ...
 
     def scores(self, said: PromptScores) -> list[float]:
-        """One score per answer, higher is better; their softmax is the distribution over labels."""
+        """One score per answer, higher is better; softmax turns them into the distribution over labels."""
         ...
 
     def choose(self, said: PromptScores, surfaces: Mapping[str, str]) -> str | None:
-        """The label; None where the completion is invalid."""
+        """The label, or UNCERTAIN; None if the completion is invalid."""
         ...
 
 
 @dataclass(frozen=True)
 class Greedy:
-    """Write the answer, token by token; then read it back."""
+    """Write the answer token by token, unrestricted; then parse it."""
 
     needs_completion: ClassVar[bool] = True
     needs_prior: ClassVar[bool] = False
@@ -64,7 +64,7 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Constrained:
-    """Write the answer, token by token, among the tokens that still lead to an answer."""
+    """Write the answer token by token, restricted to tokens that still lead to an answer."""
 
     needs_completion: ClassVar[bool] = False
     needs_prior: ClassVar[bool] = False
@@ -78,10 +78,10 @@ class Constrained:
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Pick the answer of lowest perplexity.
+    """Pick the answer with the lowest perplexity.
 
-    normalise: "mean" log-probability per token (perplexity), the "sum" (likelihood), or "pmi": the sum, less that
-               under the same prompt without its text (Holtzman et al. 2021, arXiv 2104.08315)
+    normalise: "mean" log-probability per token (perplexity), their "sum" (likelihood), or "pmi": the sum minus
+               that after the same prompt without its text (Holtzman et al. 2021, arXiv 2104.08315)
     """
 
     normalise: Literal["mean", "sum", "pmi"] = "mean"
@@ -89,7 +89,7 @@ class Perplexity:
 
     def __post_init__(self) -> None:
         if self.normalise not in ("mean", "sum", "pmi"):
-            raise ValueError(f"decode.normalise must be 'mean', 'sum' or 'pmi', found {self.normalise!r}")
+            raise ValueError(f"decode.normalise={self.normalise!r}; expected 'mean', 'sum' or 'pmi'")
 
     @property
     def needs_prior(self) -> bool:
@@ -109,5 +109,5 @@ class Perplexity:
 
 
 def best(scores: Sequence[float]) -> int:
-    """Place of the highest score; of equal ones, the first."""
+    """Index of the highest score; of equal ones, the first."""
     return max(range(len(scores)), key=scores.__getitem__)

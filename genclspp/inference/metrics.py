@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy with its uncertainty, and how far probabilities can be trusted."""
+"""How good predictions are: accuracy with its confidence interval, F1, and the calibration of probabilities."""
 
 import math
 from collections import Counter
@@ -10,8 +10,8 @@ import numpy as np
 from genclspp.settings import Metric
 from genclspp.task import UNCERTAIN
 
-INVALID = "(invalid)"  # in brackets, so that no label of a data set is taken for it
-BINS = 15  # of the calibration error; the usual number since Guo et al. 2017
+INVALID = "(invalid)"  # in brackets, so that it is not mistaken for a label
+BINS = 15  # of the calibration error, as in Guo et al. 2017
 RESAMPLES = 1000
 
 
@@ -19,10 +19,10 @@ RESAMPLES = 1000
 class Prediction:
     """What a model answered on one example.
 
-    label:         as parsed: a label, `UNCERTAIN` (an abstention) or None (not a valid answer)
-    forced:        the best real label, whatever was written
-    probabilities: label -> calibrated probability, over the real labels, sum 1
-    truncated:     whether the text was cut to fit the model
+    label:         as parsed: a label, `UNCERTAIN` (an abstention) or None (an invalid answer)
+    forced:        the real label with the best score, whatever was written
+    probabilities: label -> calibrated probability; over the real labels, they sum to 1
+    truncated:     whether the prompt was truncated to fit the model
     """
 
     id: str
@@ -37,18 +37,20 @@ class Prediction:
 def compute(
     predictions: Sequence[Prediction], labels: Sequence[str], seed: int = 0, more: Sequence[Metric] = ()
 ) -> dict[str, float | None]:
-    """All metrics of one cell, flat, as they stand in its record; those of `more` under their names.
+    """All metrics of one cell, flat, as in its record; those of `more` under their own names.
+
+    Raises ValueError without predictions.
 
     accuracy           invalid answers and abstentions count as wrong; `_low` and `_high` are the ends of its
                        95 % interval by Wilson (1927), which stays inside 0..1 and holds for small samples
     macro_f1           mean F1 over `labels`; `_low` and `_high` by a seeded bootstrap over the examples
     f1/<label>         F1 of one label; 0 where the label was neither asked for nor answered
     coverage           share answered with a real label; `selective_accuracy` is the accuracy on that share,
-                       None where it is empty
-    accuracy_forced    accuracy of the best real label, abstentions and invalid answers overruled
-    nll, brier         of the probabilities; Brier (1950) sums over the labels, so it runs from 0 to 2
+                       None if it is empty
+    accuracy_forced    accuracy of the best real label, which replaces abstentions and invalid answers
+    nll, brier         of the probabilities; the Brier score (1950) sums over labels, so it ranges from 0 to 2
     ece                expected calibration error of the top probability, see `calibration_error`
-    majority           accuracy of always answering the largest class among these examples
+    majority           accuracy of always answering the most frequent class of these examples
     """
     if not predictions:
         raise ValueError("no predictions to evaluate; expected at least one")
@@ -83,13 +85,13 @@ def compute(
 
 
 def mean_rank_distance(predictions: Sequence[Prediction], labels: Sequence[str]) -> float:
-    """By how many places the best real label is off on average, for labels with an order; 0 is the best."""
+    """Mean distance in rank between the best real label and the gold label, for ordered labels; 0 is best."""
     places = {label: place for place, label in enumerate(labels)}
     return sum(abs(places[p.forced] - places[p.gold]) for p in predictions) / len(predictions)
 
 
 def matthews(predictions: Sequence[Prediction], labels: Sequence[str]) -> float:
-    """Matthews correlation for several classes (Gorodkin 2004); invalid answers and abstentions are a class."""
+    """Multi-class Matthews correlation (Gorodkin 2004); invalid answers are a class, abstentions another."""
     from sklearn.metrics import matthews_corrcoef
 
     answered = [INVALID if p.label is None else p.label for p in predictions]
@@ -97,7 +99,7 @@ def matthews(predictions: Sequence[Prediction], labels: Sequence[str]) -> float:
 
 
 def confusion(predictions: Sequence[Prediction], labels: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Rows (gold, predicted, count) of the pairs that occur, in the order of `labels`.
+    """The confusion matrix as rows (gold, predicted, count), in the order of `labels`, without zero counts.
 
     Predicted is a label, `UNCERTAIN` or `INVALID`.
     """
@@ -118,17 +120,17 @@ def f1(rows: Sequence[tuple[str, str, int]], labels: Sequence[str]) -> dict[str,
 
 
 def wilson(correct: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval of a share; `z` of the default is the one of 95 %."""
+    """Wilson's score interval (1927) of the share `correct / count`; the default `z` gives 95 %."""
     share = correct / count
     scale = 1 + z * z / count
     centre = (share + z * z / (2 * count)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    # At 0 and at 1 the ends meet the share exactly; rounding must not part them.
+    # At shares of 0 and 1 one end equals the share; rounding must not move it past.
     return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
 def negative_log_likelihood(table: np.ndarray, gold: np.ndarray) -> float:
-    """Mean of -log p(gold); a probability of 0 counts as the smallest step of a float, as in scikit-learn.
+    """Mean of -log p(gold); probabilities are clipped to the machine epsilon, as in scikit-learn.
 
     table: (examples, labels) probabilities
     gold:  (examples,) index of the gold label
@@ -138,22 +140,28 @@ def negative_log_likelihood(table: np.ndarray, gold: np.ndarray) -> float:
 
 
 def brier(table: np.ndarray, gold: np.ndarray) -> float:
-    """Mean squared distance of the probabilities from the truth, summed over the labels (Brier 1950)."""
+    """Mean over examples of the squared error of the probabilities, summed over labels (Brier 1950).
+
+    table: (examples, labels) probabilities
+    gold:  (examples,) index of the gold label
+    """
     truth = np.eye(table.shape[1])[gold]
     return float(((table - truth) ** 2).sum(axis=1).mean())
 
 
 def calibration_error(table: np.ndarray, gold: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error: how far top probabilities and hits lie apart.
+    """Expected calibration error: the mean gap between the top probability and the accuracy at it.
 
-    Naeini et al. 2015, in the form of Guo et al. 2017 (arXiv 1706.04599): `bins` bins of equal width
-    (low, high] on the top probability; the distance between mean probability and share of hits in each,
-    weighted by the examples in it.
+    table: (examples, labels) probabilities
+    gold:  (examples,) index of the gold label
+
+    Naeini et al. 2015, in the form of Guo et al. 2017 (arXiv 1706.04599): `bins` bins of equal width (low, high]
+    over the top probability; the gap between mean probability and accuracy in each, weighted by its examples.
     """
     top = table.max(axis=1)
     hit = table.argmax(axis=1) == gold
     place = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=top - hit, minlength=bins)
+    gaps = np.bincount(place, weights=top - hit, minlength=bins)  # sums: the weighting by examples is in them
     return float(np.abs(gaps).sum() / len(gold))
 
 
@@ -172,18 +180,21 @@ def fit_temperature(
     low: float = 0.05,
     high: float = 20.0,
 ) -> float:
-    """The temperature T that makes softmax(scores / T) most likely (Guo et al. 2017); 1 without examples.
+    """The temperature T that minimises the negative log-likelihood of softmax(scores / T); 1 without examples.
 
-    scores: (examples, labels)
+    scores:       (examples, labels) log-scores; ValueError unless all are finite
+    gold_indexes: (examples,) index of the gold label
+    low, high:    bounds of T
 
-    The loss is convex in 1 / T, so its slope has one zero and halving the interval finds it.
+    Temperature scaling: Guo et al. 2017 (arXiv 1706.04599). The loss is convex in 1 / T, so its derivative has one
+    zero, which bisection finds.
     """
     if len(scores) == 0:
         return 1.0
     table, gold = np.asarray(scores, dtype=float), np.asarray(gold_indexes)
     if not np.isfinite(table).all():
-        raise ValueError("scores hold infinite or missing values; expected finite log-scores")
-    # Softmax does not see a shift per example: without it, large scores lose digits.
+        raise ValueError("scores contain NaN or infinite values; expected finite log-scores")
+    # Softmax is invariant to a shift per example, and large scores would lose digits.
     table = table - table.max(axis=1, keepdims=True)
     chosen = table[np.arange(len(gold)), gold]
 
@@ -192,7 +203,7 @@ def fit_temperature(
 
     cold, warm = 1 / low, 1 / high
     if np.ptp(table, axis=1).max() == 0:
-        return 1.0  # all labels score the same everywhere: no temperature changes anything
+        return 1.0  # all labels have equal scores in every example: no temperature changes anything
     if slope(warm) >= 0:
         return high
     if slope(cold) <= 0:
@@ -211,12 +222,17 @@ def _softmax(table: np.ndarray) -> np.ndarray:
 def _bootstrap_macro_f1(
     predictions: Sequence[Prediction], labels: Sequence[str], seed: int
 ) -> tuple[float, float]:
-    """Percentile interval (95 %): drawing examples anew is drawing the counts of the confusion rows anew."""
+    """95 % percentile interval of macro-F1 over resampled examples.
+
+    F1 depends on the confusion counts alone, and resampling examples with replacement draws these counts from a
+    multinomial distribution: one matrix product instead of `RESAMPLES` passes over the predictions.
+    """
     rows = confusion(predictions, labels)
     counts = np.array([count for *_, count in rows])
     draws = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=RESAMPLES)
     golds = np.array([[gold == label for label in labels] for gold, _, _ in rows], dtype=float)
     answers = np.array([[predicted == label for label in labels] for _, predicted, _ in rows], dtype=float)
+    # (resamples, labels): true positives, and gold plus predicted counts.
     hits, asked = draws @ (golds * answers), draws @ (golds + answers)
     macro = (2 * hits / np.maximum(asked, 1)).mean(axis=1)
     low, high = np.percentile(macro, [2.5, 97.5])

@@ -1,4 +1,4 @@
-"""Inference's last step: from what the model said to labels and calibrated probabilities."""
+"""The last step of inference: from scores and completions to labels and calibrated probabilities."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ PREDICTIONS = "predictions.jsonl"
 
 @dataclass(frozen=True)
 class Scored:
-    """The prompts of a split with what a policy said of each.
+    """The prompts of a split, with the artifacts of whatever was read of them.
 
-    scores:      what the stage score left
-    thoughts:    what the stage think left, behind which the scores are read; None where none are wanted
-    completions: what the stage complete left; None where the decoder needs none
-    prior:       what the stage score left of the prompts without their texts; None likewise
+    scores:      of the stage score
+    thoughts:    of the stage think, which precede the answers that are scored; None without reasoning
+    completions: of the stage complete; None unless the decoder needs them
+    prior:       of the stage score on the prompts without their texts; None unless the decoder needs it
     """
 
     prompts: Prompts
@@ -34,7 +34,7 @@ class Scored:
     prior: Artifact | None = None
 
     def read(self) -> Iterator[PromptScores]:
-        """What was said of each prompt, in order."""
+        """The scores of each prompt, in order."""
         completions = score.read_completions(self.completions.path) if self.completions else None
         priors = [row["logprobs"] for row in score.read(self.prior.path)] if self.prior else None
         for k, row in enumerate(score.read(self.scores.path)):
@@ -49,16 +49,17 @@ class Scored:
 
 @stage("predict", version=1)
 def predict(tested: Scored, held_out: Scored | None, decoder: Decoder, out: Path) -> None:
-    """Decode what was said of `tested`; leave one row per example in `predictions.jsonl`, thoughts among them.
+    """Decode the scores of `tested`; leave one row per example in `predictions.jsonl`, with its thought if any.
 
-    held_out: of validation examples. A temperature is fitted on them (Guo et al. 2017, arXiv 1706.04599), so that
-              the softmax over the real labels can be read as probabilities.
+    held_out: scores of validation examples, on which a temperature is fitted (Guo et al. 2017, arXiv 1706.04599);
+              None keeps the temperature 1. The softmax over the real labels then gives calibrated probabilities.
     """
     surfaces = tested.prompts.surfaces
     labels = [label for label in surfaces if label != UNCERTAIN]
     places = {label: position for position, label in enumerate(surfaces)}
 
     def real(said: PromptScores) -> list[float]:
+        """The scores of the real labels, without "uncertain"."""
         scores = decoder.scores(said)
         return [scores[places[label]] for label in labels]
 

@@ -1,4 +1,4 @@
-"""Reading prompts: what a policy says of each, before any decoder chooses."""
+"""Scoring: log-probabilities of the answers, and greedy completions, from which a decoder then chooses."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,12 +27,13 @@ def score(
     watch: Watch,
     out: Path,
 ) -> None:
-    """Log-probability of every completion under every text; one row of `scores.jsonl` per text, in order.
+    """Log-probability of every completion after every text; one row of `scores.jsonl` per text, in order.
 
-    thoughts: of the stage think, which stand between text and completion; None where the prompts want none
+    thoughts: of the stage think, inserted between text and completion; None without reasoning
     """
     from genclspp.trees import scoring
 
+    # Loaded at the first chunk: a resumed stage may have none left.
     model, texts = cache(partial(weights.load, policy)), _texts(inputs, thoughts)
 
     def rows(chunk: list[str]) -> Iterator[dict[str, Any]]:
@@ -55,16 +56,16 @@ def complete(
     watch: Watch,
     out: Path,
 ) -> None:
-    """What greedy decoding writes after every text: `completions.json`, in order.
+    """What greedy decoding writes after every text; leaves `completions.json`, in order.
 
-    scores: what `score` left for the same inputs. Where its greedy walk stayed among the completions, that is what
-    would be written; only the rest is generated.
+    scores: what `score` left for the same inputs. If the greedy path stayed inside the tree of completions, it is
+            the answer already; only the rest is generated.
     """
     from genclspp.trees import scoring
 
     tokens, texts = tokenizers.tokenizer(policy), _texts(inputs, thoughts)
     written: list[list[int] | None] = [row["greedy"] for row in read(scores.path)]
-    left = [position for position, walk in enumerate(written) if walk is None]
+    left = [position for position, ids in enumerate(written) if ids is None]
     model = weights.load(policy) if left else None
     for start in range(0, len(left), batch_size):
         chunk = left[start : start + batch_size]

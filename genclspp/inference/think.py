@@ -1,4 +1,4 @@
-"""Thinking: what the model writes between the tags, before any answer is read."""
+"""Thinking: what the model writes between the tags, before its answers are scored."""
 
 from collections.abc import Iterator
 from functools import cache, partial
@@ -19,9 +19,9 @@ THOUGHTS = "thoughts.jsonl"
 
 @stage("think", version=1)
 def think(policy: Policy, inputs: ModelInputs, batch_size: int, watch: Watch, out: Path) -> None:
-    """A greedy thought behind every text, which opens it; one row of `thoughts.jsonl` per text, in order.
+    """Generate a greedy thought after every text; one row of `thoughts.jsonl` per text, in order.
 
-    A thought that is not closed within `inputs.thought_tokens` is cut there.
+    Texts end with the opening tag. A thought that is not closed within `inputs.thought_tokens` is truncated there.
     """
     from genclspp.trees import scoring
 
@@ -51,7 +51,7 @@ def read(folder: Path) -> list[str]:
 
 
 def _row(policy: Policy, text: str, ids: list[int], thought_tokens: int) -> dict[str, Any]:
-    """The thought as mere text: neither special tokens nor tags in it have any power over what follows."""
+    """One row: the thought as plain text, with special tokens and tags defused, since text will follow it."""
     tokens = tokenizers.tokenizer(policy)
 
     def count(part: str) -> int:

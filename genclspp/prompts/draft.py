@@ -1,9 +1,8 @@
-"""What a prompt will say, before it is text, and what becomes of it.
+"""What a prompt will say before it is rendered, and what it is rendered to.
 
     example ─▶ Draft ─▶ strategy ─▶ strategy ─▶ … ─▶ render ─▶ Prompt
 
-A strategy fills a field of the draft that is its own and writes no text, so the order of strategies does not
-matter.
+A strategy fills its own field of the draft and renders no text, so the order of strategies does not matter.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +14,18 @@ from genclspp.prompts import thoughts
 from genclspp.store.keys import key
 from genclspp.task import Example, Task
 
-BEYOND = 4  # tokens that may be written beyond the longest answer: text that is no answer must not look like one
+BEYOND = 4  # tokens generated beyond the longest answer, or text that starts like an answer would pass for one
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a prompt will say, before it is text. Each strategy fills one field.
+    """What a prompt will say, before it is rendered. Each strategy fills one field.
 
     surfaces:       label -> the text that stands for it
-    uncertain:      surface of the extra answer "uncertain"; None where it is not offered
+    uncertain:      surface of the extra answer "uncertain"; None if it is not offered
     definitions:    label -> one sentence
-    demonstrations: best first; the best stands nearest to the query
-    thought_tokens: tokens that a thought before the answer may take, closing tag included; 0 where none is wanted
+    demonstrations: best first; the best is placed nearest to the query
+    thought_tokens: maximum length of a thought before the answer, closing tag included; 0 without reasoning
     """
 
     surfaces: Mapping[str, str]
@@ -37,13 +36,13 @@ class Draft:
 
 
 class Strategy(Protocol):
-    """One edit of the draft."""
+    """One edit of the draft: a frozen dataclass."""
 
     def check(self, task: Task) -> None:
-        """Raise ValueError where the task cannot serve this strategy."""
+        """Raise ValueError if the task lacks what this strategy needs."""
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:
-        """Facts to compute beforehand: the fact's name -> its settings."""
+        """Facts to compute beforehand: name of the fact -> its settings."""
         ...
 
     def __call__(self, draft: Draft, example: Example, task: Task) -> Draft: ...
@@ -51,10 +50,10 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around the content of every prompt: the turns of a chat template, or a start token.
+    """What surrounds the content of every prompt: the turns of a chat template, or a start token.
 
-    joint:    stands between prompt and answer; it belongs to the answer, so that no token spans the border
-    reserved: special tokens; where a text contains one, it is broken up so that it stays mere text
+    joint:    separates prompt and answer; tokenised with the answer, so that no token spans the border
+    reserved: special tokens, to be defused where a text contains them
     """
 
     before: str = ""
@@ -63,7 +62,7 @@ class Frame:
     reserved: tuple[str, ...] = ()
 
     def plain(self, text: str) -> str:
-        """`text` without the power of special tokens: "[SEP]" becomes "[ SEP]"."""
+        """`text` with special tokens defused: "[SEP]" becomes "[ SEP]"."""
         for token in self.reserved:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text.strip()
@@ -73,7 +72,7 @@ class Frame:
 class Budget:
     """How many tokens a prompt may take, and how to count them.
 
-    answer_tokens: tokens of the longest answer, without an end token
+    answer_tokens: length of the longest answer, without an end token
     """
 
     count: Callable[[str], int]
@@ -81,7 +80,7 @@ class Budget:
     answer_tokens: int = 0
 
     def fits(self, text: str) -> bool:
-        # A token stands for at least one byte: short texts need no tokenizer.
+        # A token covers at least one byte, so a short text fits without being tokenised.
         return len(text.encode()) <= self.limit or self.count(text) <= self.limit
 
 
@@ -91,8 +90,8 @@ class Prompt:
 
     text:      what the model reads, special tokens included
     answer:    what it should write: the surface of the gold label, or of "uncertain"
-    truncated: whether demonstrations or a part of the text had to go
-    thought:   what it should write before the answer, closed; empty where nothing is known or wanted
+    truncated: whether demonstrations or part of the text were dropped
+    thought:   what it should write before the answer, closing tag included; empty if unknown or not wanted
     gold:      the label of the example
     """
 
@@ -105,18 +104,18 @@ class Prompt:
 
     @property
     def written(self) -> str:
-        """Thought and answer: what training teaches to write."""
+        """Thought and answer: the target of SFT."""
         return f"{self.thought} {self.answer}" if self.thought else self.answer
 
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Of prompts, what a model gets to see, and what keys of stages that read them are made of: no ids, no golds.
+    """The part of prompts that a model sees at inference: no ids and no gold labels, so that keys ignore them.
 
     texts:          of the prompts
-    completions:    what may be written behind each of them
-    joint:          stands between a thought and what follows it
-    thought_tokens: of the thought that has to be written first; 0 where none is wanted
+    completions:    the answers that may be written after each of them
+    joint:          separates a thought from what follows it
+    thought_tokens: maximum length of the thought that comes first; 0 without reasoning
     is_known:       see `Prompts`
     """
 
@@ -128,11 +127,11 @@ class ModelInputs:
 
     @cached_property
     def key(self) -> str | None:
-        """Of all this, hashed once; None while it is not known."""
+        """Hash of all fields, computed once; None while they are not known."""
         return key(self.texts, self.completions, self.joint, self.thought_tokens) if self.is_known else None
 
     def after(self, thought_of: Sequence[str]) -> list[str]:
-        """The texts, each with its thought, closed, as its end."""
+        """The texts, each followed by its thought and the closing tag."""
         return [
             f"{text}{self.joint}{thoughts.closed(thought)}"
             for text, thought in zip(self.texts, thought_of, strict=True)
@@ -141,13 +140,13 @@ class ModelInputs:
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of one side, with what may be answered.
+    """The prompts of one side, with the possible answers.
 
-    surfaces: label -> surface, in label order; UNCERTAIN last where it is offered
-    joint:    stands before what is written (see `Frame`), and between thought and answer
-    thought_tokens: see `Draft`; where they are not 0, the texts end with the opening tag
+    surfaces: label -> surface, in label order; UNCERTAIN last if it is offered
+    joint:    precedes what is written (see `Frame`), and separates thought and answer
+    thought_tokens: see `Draft`; unless 0, the texts end with the opening tag
     answer_tokens: see `Budget`
-    is_known: False where stand-ins take the place of facts that a stage has yet to establish
+    is_known: False while placeholders take the place of facts that a stage has yet to establish
     """
 
     surfaces: Mapping[str, str]
@@ -159,33 +158,33 @@ class Prompts:
 
     @cached_property
     def key(self) -> str | None:
-        """Of all this, hashed once; None while it is not known."""
-        surfaces = list(self.surfaces.items())  # in their order, which a mapping's key leaves out
+        """Hash of all fields, computed once; None while they are not known."""
+        surfaces = list(self.surfaces.items())  # the key of a mapping would ignore their order
         if not self.is_known:
             return None
         return key(surfaces, self.joint, self.items, self.thought_tokens, self.answer_tokens)
 
     @cached_property
     def inputs(self) -> ModelInputs:
-        """What a model gets to see of the prompts."""
+        """The part of the prompts that a model sees at inference."""
         texts, completions = tuple(item.text for item in self.items), tuple(self.completions())
         return ModelInputs(texts, completions, self.joint, self.thought_tokens, self.is_known)
 
     @cached_property
     def taught(self) -> "Prompts":
-        """The same for SFT, to which it does not matter how long a thought may become."""
+        """The same for SFT, whose key must not depend on the maximum length of a thought."""
         return replace(self, thought_tokens=0) if self.thought_tokens else self
 
     @cached_property
     def truncated(self) -> int:
-        """How many had to be truncated."""
+        """How many were truncated."""
         return sum(item.truncated for item in self.items)
 
     def completions(self) -> list[str]:
-        """What the model may write, in the order of `surfaces`."""
+        """The answers that the model may write, with `joint`, in the order of `surfaces`."""
         return [self.joint + surface for surface in self.surfaces.values()]
 
     @property
     def most_tokens(self) -> int:
-        """Tokens that may be written: a thought, the longest answer, the end token, and `BEYOND` others."""
+        """Maximum number of new tokens: a thought, the longest answer, the end token, and `BEYOND` others."""
         return self.thought_tokens + self.answer_tokens + 1 + BEYOND

@@ -1,4 +1,4 @@
-"""The one place where the text of a prompt is written: what it says never depends on its gold label."""
+"""The one place where the text of a prompt is written; it never depends on the example's own gold label."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ WORDS = {
 def build(
     examples: Iterable[Example], task: Task, strategies: Sequence[Strategy], frame: Frame, budget: Budget
 ) -> Prompts:
-    """The prompts of `examples`; raises ValueError where the fixed parts alone exceed the budget."""
+    """Render the prompts of `examples`; raises ValueError if the fixed parts alone exceed the budget."""
     for strategy in strategies:
         strategy.check(task)
     draft = Draft(surfaces={})
@@ -49,7 +49,7 @@ def build(
 
 
 def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draft:
-    """The draft of one example's prompt, after every strategy."""
+    """The draft of one example's prompt, edited by every strategy."""
     draft = Draft(surfaces=task.names)
     for strategy in strategies:
         draft = strategy(draft, example, task)
@@ -57,7 +57,7 @@ def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draf
 
 
 def answers(draft: Draft) -> dict[str, str]:
-    """All that may be answered: label -> surface."""
+    """All possible answers: label -> surface, with UNCERTAIN last if it is offered."""
     return {**draft.surfaces, UNCERTAIN: draft.uncertain} if draft.uncertain else dict(draft.surfaces)
 
 
@@ -69,9 +69,9 @@ def answer(draft: Draft, example: Example, task: Task) -> str:
 
 
 def thought(draft: Draft, example: Example, task: Task, frame: Frame) -> str:
-    """The thought that `example` should be answered with, as mere text; empty where none is wanted or known.
+    """The thought that `example` should be answered with, as plain text; empty if none is wanted or known.
 
-    A rationale leads to the gold label: where the answer is "uncertain", another thought takes its place.
+    A rationale argues for the gold label, so "uncertain" has a thought of its own.
     """
     if not draft.thought_tokens:
         return ""
@@ -81,29 +81,32 @@ def thought(draft: Draft, example: Example, task: Task, frame: Frame) -> str:
 
 
 def joint(draft: Draft, frame: Frame) -> str:
-    """What stands before the answer: behind a thought it is a space, whatever the frame."""
+    """What precedes the answer: a space after a thought, else what the frame says."""
     return " " if draft.thought_tokens else frame.joint
 
 
 def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Budget) -> Prompt:
-    """The one place where text is written.
+    """Render a draft as the prompt of `example`.
 
-    What is too long loses, in this order: demonstrations, worst first; then the end of the query. Never the
-    instruction, the labels or the answer. A gold thought is cut to the room for thoughts.
+    A prompt over the budget loses, in this order, demonstrations, worst first, then the end of the query; never
+    the instruction, the labels or the answer. Raises ValueError if these alone leave no room for a text.
     """
 
     def write(demonstrations: int, query: str) -> str:
         return _write(replace(draft, demonstrations=draft.demonstrations[:demonstrations]), query, task, frame)
 
     query = frame.plain(example.text)
+    # Demonstrations are best first, so dropping from the end drops the worst.
     kept = len(draft.demonstrations)
     while kept and not budget.fits(write(kept, query)):
         kept -= 1
     cut = query
+    # Only a query that does not fit without any demonstration is cut.
     if not kept and not budget.fits(write(0, query)):
         check_room(replace(draft, demonstrations=()), task, frame, budget)
         cut = _longest(query, lambda part: budget.fits(write(0, part)))
     truncated = kept < len(draft.demonstrations) or cut != query
+    # A rationale has a budget of its own, and cutting it does not count as truncating the prompt.
     gold = shorten(thought(draft, example, task, frame), draft.thought_tokens, budget.count)
     learned = thoughts.closed(gold) if gold else ""
     wanted = answer(draft, example, task)
@@ -111,19 +114,19 @@ def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Bud
 
 
 def _write(draft: Draft, query: str, task: Task, frame: Frame) -> str:
-    shots = [
+    shots = [  # best first in the draft, nearest to the query in the text
         _turn(frame.plain(shot.text), " " + _solved(draft, shot, task, frame), task)
         for shot in reversed(draft.demonstrations)
     ]
     after = frame.after
     if draft.thought_tokens:
-        # Some chat templates open a thought, or close an empty one, of their own.
+        # Some chat templates open a thought themselves, or write an empty one: ours replaces it.
         after = f"{after.partition(thoughts.OPEN)[0]}{frame.joint}{thoughts.OPEN}"
     return frame.before + "\n\n".join([_head(draft, task), *shots, _turn(query, "", task)]) + after
 
 
 def _solved(draft: Draft, shot: Example, task: Task, frame: Frame) -> str:
-    """What a demonstration shows as written."""
+    """What a demonstration shows as the model's output."""
     known = thought(draft, shot, task, frame)
     solution = answer(draft, shot, task)
     return f"{thoughts.OPEN} {thoughts.closed(known)} {solution}" if known else solution
@@ -153,7 +156,7 @@ def _turn(text: str, written: str, task: Task) -> str:
 
 
 def shorten(thought: str, tokens: int, count: Callable[[str], int]) -> str:
-    """The longest beginning of a thought that takes at most so many tokens, closing tag included."""
+    """The longest prefix of a thought that takes at most `tokens` tokens, closing tag included."""
     room = Budget(count, tokens)
 
     def fits(part: str) -> bool:
@@ -163,16 +166,19 @@ def shorten(thought: str, tokens: int, count: Callable[[str], int]) -> str:
 
 
 def _longest(text: str, fits: Callable[[str], bool]) -> str:
-    """The longest beginning of `text` that fits."""
-    low, high = 0, len(text)
+    """The longest prefix of `text` that fits, by bisection over its length in characters.
+
+    A tokenizer may take fewer tokens for a longer prefix; then the result fits, but a longer one might as well.
+    """
+    low, high = 0, len(text)  # the prefix of length `low` fits
     while low < high:
-        middle = (low + high + 1) // 2
+        middle = (low + high + 1) // 2  # rounded up, or two neighbours would never end
         low, high = (middle, high) if fits(text[:middle]) else (low, middle - 1)
     return text[:low].rstrip()
 
 
 def check_room(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
-    """Raise ValueError where the fixed parts leave no room for a text."""
+    """Raise ValueError if the fixed parts leave no room for a text; the message names what would help."""
 
     def length(draft: Draft, task: Task) -> int:
         return budget.count(_write(draft, "", task, frame))
@@ -181,15 +187,15 @@ def check_room(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
     if whole < budget.limit:
         return
     if draft.thought_tokens:
-        way = f"reasoning.max_thought_tokens, now {draft.thought_tokens}, can be less"
+        way = f"reduce reasoning.max_thought_tokens, which is {draft.thought_tokens}"
     elif draft.definitions:
         saved = whole - length(replace(draft, definitions={}), task)
-        way = f"without the strategy definition it would take {saved} less"
+        way = f"without the strategy definition it would take {saved} fewer"
     elif task.list_labels:
         saved = whole - length(draft, replace(task, list_labels=False))
-        way = f"with dataset.list_labels=false it would take {saved} less"
+        way = f"with dataset.list_labels=false it would take {saved} fewer"
     else:
-        way = "shorten dataset.instruction, or take a model with more positions"
+        way = "shorten dataset.instruction, or choose a model with a longer context"
     raise ValueError(
         f"the fixed part of a prompt of {task.name!r} takes {whole} tokens, {whole - budget.limit + 1} too many "
         f"to leave room for a text in the {budget.limit} that the model has for a prompt; {way}"

@@ -1,4 +1,4 @@
-"""Surfaces: the texts that stand for labels, and how what was written reads back."""
+"""Surfaces: the texts that stand for labels, and how a completion is parsed back to a label."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from genclspp.prompts import thoughts
 
 
 def check_surfaces(surfaces: dict[str, str]) -> dict[str, str]:
-    """Raise ValueError where two labels would read back as one."""
+    """Return `surfaces`; raises ValueError if one is empty, or if two labels would be parsed as one."""
     seen: dict[str, str] = {}
     for label, surface in surfaces.items():
         if not _exact(surface):
@@ -20,13 +20,13 @@ def check_surfaces(surfaces: dict[str, str]) -> dict[str, str]:
 
 
 def parse(completion: str, surfaces: Mapping[str, str]) -> str | None:
-    """The label that a completion names, or None.
+    """The label that a completion names, or None if it is invalid.
 
-    The first line must be a surface: to the letter, or else but for case and closing punctuation, or else but for
-    accents and spaces beside punctuation, where that is still unambiguous. "no" is never read out of "no match".
-    A thought before it is skipped; behind one that is not closed there is no answer.
+    The first line must equal a single surface: exactly; or else ignoring case, quotes and closing punctuation; or
+    else ignoring accents and spaces next to punctuation as well. "no match" never parses as "no". Thoughts at the
+    beginning are skipped; after one that is not closed there is no answer.
     """
-    line = _exact(thoughts.behind(completion)).split("\n")[0]
+    line = _exact(thoughts.strip(completion)).split("\n")[0]
     for form in (_exact, _loose, _uncased):
         wanted = form(line)
         found = [label for label, surface in surfaces.items() if wanted and form(surface) == wanted]
@@ -44,9 +44,9 @@ def _loose(text: str) -> str:
 
 
 def _uncased(text: str) -> str:
-    """What BERT's tokenizer leaves of a text: no accents, and no spaces ("card _ arrival") but between words."""
+    """A text without accents, and without spaces ("card _ arrival") except between words: as BERT decodes it."""
     letters = "".join(c for c in normalize("NFKD", _loose(text)) if category(c) != "Mn")
     return re.sub(rf"(?<!{LETTER})\s+|\s+(?!{LETTER})", "", letters)
 
 
-LETTER = r"[^\W_\u3400-\u9fff]"  # of a word; Chinese characters are separated like punctuation
+LETTER = r"[^\W_\u3400-\u9fff]"  # of a word; BERT splits Chinese characters off like punctuation

@@ -2,8 +2,8 @@
 
     … Label: <think> thought </think> answer
 
-A prompt that wants a thought ends with the opening tag, in training and in inference, so that no model gets
-around it. BERT's tokenizer writes the tags as "< think >" and "< / think >": that is read as well.
+A prompt that wants a thought ends with the opening tag, in training and at inference, so that no model can skip
+it. BERT's tokenizer decodes the tags as "< think >" and "< / think >", so these are recognised too.
 """
 
 import re
@@ -16,12 +16,12 @@ _CLOSE = re.compile(r"<\s*/\s*think\s*>", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """`text` without the power of tags: "<think>" becomes "(think)"."""
+    """`text` with tags defused: "<think>" becomes "(think)"."""
     return _TAG.sub(r"(\1think)", text).strip()
 
 
 def closed(thought: str) -> str:
-    """What follows the opening tag.
+    """A thought with its closing tag: what follows the opening one.
 
     >>> closed("The screen is broken.")
     'The screen is broken. </think>'
@@ -30,15 +30,15 @@ def closed(thought: str) -> str:
 
 
 def split(written: str) -> tuple[str, bool]:
-    """The thought in what was written behind the opening tag, and whether it was closed."""
+    """The thought in what was written after the opening tag, and whether it was closed."""
     thought, *rest = _CLOSE.split(written, maxsplit=1)
     return thought, bool(rest)
 
 
-def behind(written: str) -> str:
-    """What stands behind the thoughts that `written` begins with; nothing where one is never closed.
+def strip(written: str) -> str:
+    """`written` without the thoughts that it begins with; empty if one is never closed.
 
-    >>> behind("< think > no match? < / think > no"), behind("<think> no"), behind("no")
+    >>> strip("< think > no match? < / think > no"), strip("<think> no"), strip("no")
     (' no', '', 'no')
     """
     while opening := _OPEN.match(written):
@@ -47,7 +47,7 @@ def behind(written: str) -> str:
 
 
 def is_formed(written: str) -> bool:
-    """Whether `written` begins with a thought that says something, and has no other tag than its two."""
+    """Whether `written` begins with a closed thought that is not empty, and has no further tags."""
     opening, tags = _OPEN.match(written), _TAG.findall(written)
     if not opening or tags != ["", "/"]:
         return False

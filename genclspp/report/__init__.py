@@ -1,1 +1,1 @@
-"""Readers of records: what comes out of a sweep, for people."""
+"""Records of cells: how they are written, and read into statistics and tables."""

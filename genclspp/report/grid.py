@@ -1,4 +1,7 @@
-"""A grid: the series of one or more sweeps, placed by their words in rows and columns, beside a baseline."""
+"""A grid: the series of one or more sweeps in rows and columns, compared with a baseline.
+
+A word is the name of a choice, such as "rl" or "dataset": what rows, columns and baselines are made of.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -6,16 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from genclspp.report.paired import Difference, ExampleScores, baseline_of, compare
-from genclspp.report.records import STRATEGY, Record, are_sides_equal, chosen, told_apart, words
-from genclspp.report.series import Series, doubled, gather, values
+from genclspp.report.records import STRATEGY, Record, are_sides_equal, chosen, split_words, words
+from genclspp.report.series import Series, find_duplicates, gather, values
 from genclspp.suggest import hint
 
-Place = tuple[str, ...]  # what a row, or a column, says to each of its words
+Place = tuple[str, ...]  # the choice of a row, or of a column, for each of its words
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands at a place. `values`: seed -> value; `difference`: None without a baseline."""
+    """One cell of the grid. `values`: seed -> value; `difference`: from its baseline, None if it has none."""
 
     values: Mapping[int, float]
     difference: Difference | None
@@ -24,11 +27,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows and columns in their order, and what is found where they meet.
+    """Rows and columns in order, and the entries where they meet.
 
-    row_words, column_words: what is chosen in rows and columns; no column word makes one column
-    baseline: the wanted choices, empty where nothing is compared
-    shared:   what is equal in all records
+    row_words, column_words: the words that rows and columns vary; without column words there is one column
+    baseline: word -> choice of the baseline; empty if nothing is compared
+    shared:   word -> choice that all records share
     """
 
     metric: str
@@ -50,21 +53,22 @@ def build(
     baseline: Sequence[str] = (),
     metric: str = "accuracy",
 ) -> Grid:
-    """The grid of `records`; raises ValueError for a word that no record knows.
+    """Build the grid of `records`; raises ValueError for unknown words, and where series share an entry.
 
-    rows:     words; None takes those in which series differ and which are no columns
-    baseline: "word=choice" of what each series is compared with, the other words equal
+    scores:   see `paired.reader`
+    rows:     words; None takes those that differ between series and are not columns
+    baseline: "word=choice": each series is compared with the one that has these choices and equals it in all else
     """
     series = gather(records)
     _check_single(series)
-    differing, shared = told_apart(records)
+    differing, shared = split_words(records)
     _check_metric(metric, records)
     _check_words("rows", rows or (), records)
     _check_words("columns", columns, records)
     wanted = _wanted(baseline, records)
     rows = _default_rows(series, differing, columns) if rows is None else rows
     places = [(_place(each, rows), _place(each, columns)) for each in series]
-    _check_apart(series, places, differing, (*rows, *columns))
+    _check_places(series, places, differing)
     entries = [_entry(each, series, wanted, metric, scores) for each in series]
     return Grid(
         metric=metric,
@@ -79,8 +83,8 @@ def build(
     )
 
 
-def missing(grid: Grid) -> tuple[int, int]:
-    """How many cells (rows × columns × seeds) have no value, and how many there would be."""
+def count_missing(grid: Grid) -> tuple[int, int]:
+    """How many cells (rows × columns × seeds) have no value, out of how many."""
     whole = len(grid.rows) * len(grid.columns) * len(grid.seeds)
     return whole - sum(len(entry.values) for entry in grid.entries.values()), whole
 
@@ -104,7 +108,7 @@ def _place(series: Series, words: Sequence[str]) -> Place:
 
 
 def _order(place: Place, words: Sequence[str], wanted: Mapping[str, str]) -> list[Any]:
-    """Baselines first, then by name; the numbers in a name count as such."""
+    """Sort key: baselines first, then natural order by name ("pilot2" before "pilot10")."""
     first = [value != chosen(wanted, word) for word, value in zip(words, place, strict=True)]
     return list(zip(first, map(_natural, place), strict=True))
 
@@ -117,31 +121,30 @@ def _natural(text: str) -> list[Any]:
 def _default_rows(series: Sequence[Series], differing: Sequence[str], columns: Sequence[str]) -> list[str]:
     taken = {*columns, "seed", *(("train", "infer") if STRATEGY in columns else ())}
     rows = [word for word in differing if word not in taken] or ["name"]
-    without = [word for word in rows if word != "overrides"]  # long, and often told by the name of the sweep
+    # Overrides are long, and often the name of the sweep says the same: omitted if places stay unique.
+    without = [word for word in rows if word != "overrides"]
     places = {(_place(each, without), _place(each, columns)) for each in series}
     return without if without and len(places) == len(series) else rows
 
 
 def _check_single(series: Sequence[Series]) -> None:
-    for one, other in doubled(series):
+    for one, other in find_duplicates(series):
         keys = " and ".join(str(record.get("artifact/predict")) for record in (one, other))
         raise ValueError(
-            f"the sweep {one.get('name')!r} holds two records of the same choices and seed {one['seed']} "
-            f"(artifact/predict {keys}): settings changed between them; delete the older file"
+            f"the sweep {one.get('name')!r} has two records with the same choices and seed {one['seed']} "
+            f"(artifact/predict {keys}), so settings changed in between; delete the older file"
         )
 
 
-def _check_apart(
-    series: Sequence[Series], places: Sequence[object], differing: Sequence[str], words: Sequence[str]
-) -> None:
+def _check_places(series: Sequence[Series], places: Sequence[object], differing: Sequence[str]) -> None:
     found: dict[object, Series] = {}
     for each, place in zip(series, places, strict=True):
         other = found.setdefault(place, each)
         apart = [word for word in differing if chosen(each.words, word) != chosen(other.words, word)]
         if other is not each:
             raise ValueError(
-                f"rows and columns of {' '.join(words)} put cells into one place that differ in "
-                f"{', '.join(apart)}; name it in --rows or --columns"
+                f"--rows and --columns do not separate cells that differ in {', '.join(apart)}; "
+                f"add {' or '.join(apart)}"
             )
 
 
@@ -150,7 +153,7 @@ def _check_words(place: str, given: Sequence[str], records: Sequence[Record]) ->
     known = _known(records)
     for word in given:
         if word == "seed":
-            raise ValueError(f"--{place} seed: the means run over the seeds; {hint(word, known)}")
+            raise ValueError(f"--{place} seed: values are averaged over seeds; {hint(word, known)}")
         if word not in known:
             raise ValueError(f"unknown word {word!r} in --{place}; {hint(word, known)}")
 

@@ -1,20 +1,20 @@
-"""From a grid to a sheet: how means, differences and what is missing are put into words."""
+"""From a grid to a sheet: how means, differences and missing values are formatted."""
 
 import re
 from statistics import fmean
 
-from genclspp.report.grid import Entry, Grid, Place, missing
+from genclspp.report.grid import Entry, Grid, Place, count_missing
 from genclspp.report.paired import COUNTS, RESAMPLES
 from genclspp.report.series import spread
 from genclspp.report.sheets import Sheet
 
 MISSING = "–"
-# Metrics told in %.
+# Metrics shown in %.
 SHARE = re.compile(r"f1/.*|(accuracy|macro_f1)\w*|selective_accuracy|coverage|majority|\w+_(rate|share)")
 
 
 def readable(grid: Grid) -> Sheet:
-    """A column for each choice of the column words; without such words, a column for each number."""
+    """For people: a column per choice of the column words, or without such words, a column per number."""
     if grid.column_words:
         heading = ["\n".join(map("=".join, zip(grid.column_words, place, strict=True))) for place in grid.columns]
         rows = [[*row, *(_stacked(grid, row, column) for column in grid.columns)] for row in grid.rows]
@@ -25,7 +25,7 @@ def readable(grid: Grid) -> Sheet:
 
 
 def numbers(grid: Grid) -> Sheet:
-    """One row per place, with each number in a column of its own and in full, for programs to read."""
+    """For programs: one row per entry, with each number in its own column and unrounded."""
     words = [*grid.row_words, *grid.column_words]
     heading = ["metric", "n", "mean", "sd", "is_baseline", "pairs", "difference", "difference_sd"]
     heading += ["difference_low", "difference_high", "difference_relative"]
@@ -38,17 +38,17 @@ def numbers(grid: Grid) -> Sheet:
 
 
 def notes(grid: Grid) -> list[str]:
-    """What the numbers mean, and what is missing."""
+    """What the numbers mean, and which are missing."""
     shared = [f"{name} {value}" for name, value in grid.shared.items() if value not in (None, "")]
     seeds = ", ".join(map(str, grid.seeds))
     unit = " in %" if _is_share(grid) else ""
-    told = (
+    statistic = (
         f"mean ± standard deviation over n={len(grid.seeds)} seeds ({seeds})"
         if len(grid.seeds) > 1
-        else f"n=1, the seed {seeds}, and so no standard deviation"
+        else f"n=1 (seed {seeds}), so no standard deviation"
     )
-    found = [f"in all: {' · '.join(shared)}"] if shared else []
-    return [*found, f"{grid.metric}{unit}: {told}", *_on_differences(grid), *_on_missing(grid)]
+    found = [f"all cells: {' · '.join(shared)}"] if shared else []
+    return [*found, f"{grid.metric}{unit}: {statistic}", *_on_differences(grid), *_on_missing(grid)]
 
 
 def _on_differences(grid: Grid) -> list[str]:
@@ -56,29 +56,29 @@ def _on_differences(grid: Grid) -> list[str]:
         return []
     name = " ".join(map("=".join, grid.baseline.items()))
     points = "points " if _is_share(grid) else ""
-    drawn = f"{RESAMPLES} draws of the test examples, paired; the seeds stay as they are"
+    how = f"{RESAMPLES} resamples of the test examples; seeds are not resampled"
     return [
-        f"Δ: {points}above {name} of the same seed, mean ± standard deviation over seeds; in %: of its mean",
-        f"a to b: 95 % interval of Δ by bootstrap ({drawn})"
+        f"Δ: {points}above {name} with the same seed, mean ± standard deviation over seeds; in %: of its mean",
+        f"a to b: 95 % interval of Δ by paired bootstrap ({how})"
         if grid.metric in COUNTS
-        else f"no interval: {grid.metric} is no share of the test examples (as {', '.join(COUNTS)} are)",
+        else f"no interval: {grid.metric} is not a share of the test examples (as {', '.join(COUNTS)} are)",
     ]
 
 
 def _on_missing(grid: Grid) -> list[str]:
-    gaps, whole = missing(grid)
+    gaps, whole = count_missing(grid)
     found = [entry for entry in grid.entries.values() if grid.baseline and not entry.is_baseline]
     known = [entry.difference for entry in found if entry.difference]
     bare = sum(difference.low is None for difference in known) if grid.metric in COUNTS else 0
     axes = "rows × columns × seeds" if grid.column_words else "rows × seeds"
-    why = "as no predictions of the same examples on both sides are in artifacts; Δ is over the seeds alone"
+    why = "as the artifacts do not hold predictions of both sides on the same examples; Δ is over seeds alone"
     alone = len(found) - len(known)
-    told = [
+    counted = [
         (gaps, f"{gaps} of {whole} cells ({axes}) have no {grid.metric}"),
-        (alone, f"{alone} of {len(found)} series have no baseline of the same seed"),
+        (alone, f"{alone} of {len(found)} series have no baseline with the same seed"),
         (bare, f"{bare} of {len(known)} differences have no interval, {why}"),
     ]
-    return [f"missing: {note}" for count, note in told if count]
+    return [f"missing: {note}" for count, note in counted if count]
 
 
 def _side_by_side(grid: Grid, entry: Entry) -> list[str]:
@@ -104,33 +104,33 @@ def _level(grid: Grid, entry: Entry) -> str:
 
 
 def _differences(grid: Grid, entry: Entry) -> list[str]:
-    """The difference, its interval and the relative one; "" for what there is not."""
-    told = entry.difference
-    if told is None:
+    """The difference, its interval, and the relative difference; "" for what is missing."""
+    gap = entry.difference
+    if gap is None:
         return ["baseline" if entry.is_baseline else MISSING, "", ""]
-    few = f" n={told.seeds}" if told.seeds < len(entry.values) else ""
+    few = f" n={gap.seeds}" if gap.seeds < len(entry.values) else ""
     return [
-        f"{_value(grid, told.mean, '+')}{_spread(grid, told.sd)}{few}",
-        f"{_value(grid, told.low, '+')} to {_value(grid, told.high, '+')}"
-        if told.low is not None and told.high is not None
+        f"{_value(grid, gap.mean, '+')}{_spread(grid, gap.sd)}{few}",
+        f"{_value(grid, gap.low, '+')} to {_value(grid, gap.high, '+')}"
+        if gap.low is not None and gap.high is not None
         else "",
-        "" if told.relative is None else f"{100 * told.relative:+z.1f} %",
+        "" if gap.relative is None else f"{100 * gap.relative:+z.1f} %",
     ]
 
 
 def _numbers(entry: Entry | None, scale: float) -> list[str]:
     if entry is None or not entry.values:
         return ["0", *[""] * 9]
-    found, told = entry.values.values(), entry.difference
+    found, gap = entry.values.values(), entry.difference
     levels = [fmean(found) * scale, _times(spread(found), scale)]
-    gaps = [told.mean, told.sd, told.low, told.high] if told else [None] * 4
+    gaps = [gap.mean, gap.sd, gap.low, gap.high] if gap else [None] * 4
     return [
         str(len(found)),
         *map(_exact, levels),
         str(int(entry.is_baseline)),
-        str(told.seeds if told else 0),
-        *(_exact(_times(gap, scale)) for gap in gaps),
-        _exact(_times(told.relative, 100) if told else None),
+        str(gap.seeds if gap else 0),
+        *(_exact(_times(value, scale)) for value in gaps),
+        _exact(_times(gap.relative, 100) if gap else None),
     ]
 
 

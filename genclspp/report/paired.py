@@ -1,4 +1,4 @@
-"""Paired differences: a series against its baseline, seed by seed and example by example."""
+"""Paired differences between a series and its baseline, seed by seed and example by example."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from genclspp.task import UNCERTAIN
 
 RESAMPLES = 10_000
 
-# Metrics that are a share of the test examples, and which examples count.
+# Metrics that are a share of the test examples -> whether an example counts.
 COUNTS: dict[str, Callable[[Prediction], bool]] = {
     "accuracy": lambda p: p.label == p.gold,
     "accuracy_forced": lambda p: p.forced == p.gold,
@@ -25,17 +25,17 @@ COUNTS: dict[str, Callable[[Prediction], bool]] = {
     "coverage": lambda p: p.label is not None and p.label != UNCERTAIN,
 }
 
-ExampleScores = Mapping[str, float]  # example id -> 1 where it counts, else 0
+ExampleScores = Mapping[str, float]  # example id -> 1 if it counts, else 0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a series lies above its baseline, over the seeds that both have.
+    """How far a series is above its baseline, over the seeds that both have.
 
-    mean, sd:  of the differences of one seed each; one seed has no sd
-    low, high: 95 % interval of the mean, see `interval`; None where predictions are missing
-    relative:  the mean as a share of the baseline's mean; None where that is 0
-    seeds:     how many pairs there are
+    mean, sd:  of the differences per seed; sd is None for one seed
+    low, high: 95 % interval of the mean, see `bootstrap_interval`; None if predictions are missing
+    relative:  the mean as a share of the baseline's mean; None if that is 0
+    seeds:     number of pairs
     """
 
     mean: float
@@ -47,7 +47,7 @@ class Difference:
 
 
 def baseline_of(series: Series, wanted: Mapping[str, str], among: Iterable[Series]) -> Series | None:
-    """The series that is equal to this one in everything but the wanted choices."""
+    """The series with the choices `wanted` that equals this one in all other words, if there is one."""
     words = {**series.words, **wanted}
     return next((other for other in among if other.words == words), None)
 
@@ -55,7 +55,7 @@ def baseline_of(series: Series, wanted: Mapping[str, str], among: Iterable[Serie
 def compare(
     series: Series, baseline: Series, metric: str, scores: Callable[[Record], ExampleScores | None]
 ) -> Difference | None:
-    """The paired difference of a metric; None where no seed has both. `scores`: see `reader`."""
+    """The paired difference of a metric; None if no seed has both values. `scores`: see `reader`."""
     ours, theirs = values(series, metric), values(baseline, metric)
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
@@ -65,43 +65,46 @@ def compare(
     here, there = ({record["seed"]: record for record in each.records} for each in (series, baseline))
     pairs = [example_gaps(scores(here[seed]), scores(there[seed])) for seed in seeds]
     known = [pair for pair in pairs if pair]
-    low, high = interval(known) if len(known) == len(seeds) else (None, None)
+    # An interval over some of the seeds would belong to another mean than the one shown.
+    low, high = bootstrap_interval(known) if len(known) == len(seeds) else (None, None)
     relative = fmean(gaps) / level if level else None
     return Difference(fmean(gaps), spread(gaps), low, high, relative, len(seeds))
 
 
 def example_gaps(ours: ExampleScores | None, theirs: ExampleScores | None) -> dict[str, float] | None:
-    """Example id -> difference; None where either is missing or they are of different examples."""
+    """Example id -> difference; None if either is missing, or if they are of different examples."""
     if ours is None or theirs is None or ours.keys() != theirs.keys():
         return None
     return {id: ours[id] - theirs[id] for id in ours}
 
 
-def interval(pairs: Sequence[Mapping[str, float]], seed: int = 0) -> tuple[float, float]:
-    """Percentile interval (95 %) of the mean over seeds of the mean difference, over draws of test examples.
+def bootstrap_interval(pairs: Sequence[Mapping[str, float]], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the mean difference, by a paired bootstrap over test examples.
 
-    pairs: of each seed, example id -> difference
+    pairs: for each seed, example id -> difference
 
-    An example is drawn with its differences in all seeds: policies of other seeds tend to err on the same
-    examples, and drawn apart they would pass for more examples than there are. The seeds stay as they are, so
-    the interval tells what other test examples might have shown, and not what other seeds might.
+    An example is resampled with its differences in all seeds: policies of different seeds tend to err on the same
+    examples, so resampling them independently would pretend that there are more examples. Seeds are not resampled:
+    the interval covers other test examples, not other seeds.
     """
+    # What each example contributes to the mean, summed over seeds; the contributions add up to the mean.
     parts: dict[str, float] = defaultdict(float)
     for pair in pairs:
         for id, gap in pair.items():
             parts[id] += gap / len(pair) / len(pairs)
-    # Few different values occur: drawing examples anew is drawing the counts of the values anew.
+    # Contributions take few distinct values, so resampling examples amounts to drawing the counts of these values
+    # from a multinomial distribution: (resamples, values) instead of (resamples, examples).
     found, counts = np.unique(np.array(list(parts.values())).round(12), return_counts=True)
     draws = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=RESAMPLES)
     low, high = np.percentile(draws @ found, [2.5, 97.5])
     mean = sum(parts.values())
-    return min(float(low), mean), max(float(high), mean)  # rounding must not part them
+    return min(float(low), mean), max(float(high), mean)  # rounding must not exclude the mean
 
 
 def reader(artifacts: Path, metric: str) -> Callable[[Record], ExampleScores | None]:
-    """What gives the scores of a record's test examples from its predictions in `artifacts`.
+    """A function that reads the scores of a record's test examples from its predictions in `artifacts`.
 
-    None where they are not at hand, or where the metric is no share of the examples.
+    It returns None if the predictions are not there, or if the metric is not a share of the examples.
     """
     counts = COUNTS.get(metric)
 
@@ -114,7 +117,7 @@ def reader(artifacts: Path, metric: str) -> Callable[[Record], ExampleScores | N
             found = predict.read(folder)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{folder / predict.PREDICTIONS} holds no predictions ({error}); delete {folder}"
+                f"{folder / predict.PREDICTIONS} cannot be read as predictions ({error}); delete {folder}"
             ) from None
         return {each.id: float(counts(each)) for each in found}
 

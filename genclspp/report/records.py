@@ -1,4 +1,4 @@
-"""Records: one flat line of all that a cell chose, measured and spent; written at its end, read for tables."""
+"""Records: flat JSON of what a cell chose, measured and spent; written at its end, read for tables."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +13,15 @@ from genclspp.suggest import hint
 Record = Mapping[str, Any]
 
 CHOICES = ("dataset", "model", "train", "infer", "decode", "sft", "rl", "reward", "reasoning", "seed")
-STRATEGY = "strategy"  # the word for both sides, where they are equal
+STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
-# What says nothing about the numbers of a cell, and so nothing about where its record lies.
+# Fields of a cell that do not change its numbers, and are no part of its record's file name.
 ASIDE = ("sweep", "outputs", "tracking", "config", "overrides", "predict", "metrics")
 
 
 def path_of(cell: Cell) -> Path:
-    """Where the record of a cell lies: its choices, readable, and a hash of all that decides its numbers."""
+    """The file of a cell's record: its choices, readable, and a hash of everything that decides its numbers."""
     words = [cell.choices[name] for name in ("dataset", "model", "train", "infer", "decode")]
     words += [cell.choices["reasoning"]] if cell.reasoning.enabled else []
     readable = "-".join("".join(c if c.isalnum() or c in "_+" else "_" for c in word) for word in words)
@@ -31,7 +31,10 @@ def path_of(cell: Cell) -> Path:
 
 
 def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a cell whose steps have been carried out; of steps with one role, sums and the first key."""
+    """The record of a cell whose steps have been carried out.
+
+    Steps with the same role (one per fold, say) are summed up, and the record holds the first one's key.
+    """
     record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed}
     record |= {"overrides": cell.overrides, **measured}
     manifests = [manifest(step.artifact.path) for step in steps]
@@ -39,10 +42,10 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
         role = step.role
         record.setdefault(f"artifact/{role}", step.artifact.key)
         record[f"seconds/{role}"] = record.get(f"seconds/{role}", 0) + written["seconds"]
-        told = summary(step.artifact.path)
+        found = summary(step.artifact.path)
         if role == "think":
-            record["unclosed_share"] = told["unclosed_share"]
-        for name, value in told.items():
+            record["unclosed_share"] = found["unclosed_share"]
+        for name, value in found.items():
             if name in ("tokens", "temperature"):
                 record[f"{name}/{role}"] = record.get(f"{name}/{role}", 0) + value
             elif name.startswith(f"{role}/"):
@@ -52,13 +55,13 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """What a stage said of its work, where it did."""
+    """The numbers that a stage left in its summary.json; empty if it left none."""
     path = folder / "summary.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """The versions and commits that computed the artifacts, whenever that was; several are joined by " + "."""
+    """The versions and commits that the artifacts were computed with; several are joined by " + "."""
     found: dict[str, list[str]] = {}
     for one in manifests:
         for name, value in {
@@ -72,7 +75,7 @@ def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
 
 
 def read_sweeps(results: Path, sweeps: Iterable[str]) -> list[dict[str, Any]]:
-    """The records of several sweeps, one after the other; ValueError names one that there is not."""
+    """The records of several sweeps, one after the other; raises ValueError for an unknown sweep."""
     found = []
     for sweep in dict.fromkeys(sweeps):
         if not (results / sweep).is_dir():
@@ -86,16 +89,16 @@ def read_sweeps(results: Path, sweeps: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The records of a sweep, `outputs/results/<name>`, by file name; ValueError names a broken one."""
+    """The records of a sweep, `outputs/results/<name>`, by file name; raises ValueError for a broken one."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder of records {folder}; expected outputs/results/NAME of a sweep")
+        raise FileNotFoundError(f"{folder} is not a folder; expected the records of a sweep, outputs/results/NAME")
     return [_read_one(path) for path in sorted(folder.glob("*.json"))]
 
 
 def words(records: Sequence[Record]) -> list[str]:
-    """What tells cells apart: the known choices in their order, then any other word a record carries.
+    """The words that distinguish cells: the known choices in order, then any other text entry of a record.
 
-    The name of the sweep is the first where there are several.
+    The name of the sweep comes first if there are several sweeps.
     """
     texts = {name for record in records for name, value in record.items() if isinstance(value, str)}
     others = sorted(name for name in texts - {*CHOICES, "name", "commit"} if "/" not in name)
@@ -104,8 +107,11 @@ def words(records: Sequence[Record]) -> list[str]:
     return ["name", *known] if several else known
 
 
-def told_apart(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:
-    """The words in which records differ, and those that all share; equal sides make one word, "strategy"."""
+def split_words(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:
+    """Split words into those in which records differ, and word -> choice for those that all share.
+
+    If sides are equal in every record, "strategy" takes the place of "train" and "infer".
+    """
     names = words(records)
     if are_sides_equal(records):
         names = [STRATEGY if name == "train" else name for name in names if name != "infer"]
@@ -119,17 +125,17 @@ def are_sides_equal(records: Sequence[Record]) -> bool:
 
 
 def chosen(record: Record, word: str) -> Any:
-    """What a record says to a word; of "strategy", where sides are equal, the one of both."""
+    """The choice of a record for a word; "strategy" is that of both sides, which then are equal."""
     return record.get("train" if word == STRATEGY else word)
 
 
 def _read_one(path: Path) -> dict[str, Any]:
-    again = "delete it and run its cell again, which takes it from the artifacts"
+    again = "delete it and run its cell again, which reuses the artifacts"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON, and of UTF-8
-        raise ValueError(f"{path} is no record ({error}); {again}") from None
+        raise ValueError(f"{path} is not a record ({error}); {again}") from None
     for name in ("accuracy", "seed"):
         if not isinstance(record, dict) or not isinstance(record.get(name), int | float):
-            raise ValueError(f"{path} is no record (it has no {name}); {again}")
+            raise ValueError(f"{path} is not a record (it has no {name}); {again}")
     return record

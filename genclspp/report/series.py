@@ -1,4 +1,4 @@
-"""Series: what cells left that are equal in everything but the seed, and its mean and spread."""
+"""Series: the records of cells that are equal in everything but the seed, with their mean and spread."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from genclspp.report.records import Record, words
 
 @dataclass(frozen=True)
 class Series:
-    """Records of equal cells but for the seed, in its order. `words`: what tells the cells from others."""
+    """Records of cells that differ only in seed, ordered by seed. `words`: word -> the choice of all of them."""
 
     words: Mapping[str, Any]
     records: tuple[Record, ...]
@@ -28,8 +28,8 @@ def gather(records: Sequence[Record]) -> list[Series]:
     ]
 
 
-def doubled(series: Iterable[Series]) -> list[tuple[Record, Record]]:
-    """Pairs of records that no word and no seed tells apart: settings changed between them."""
+def find_duplicates(series: Iterable[Series]) -> list[tuple[Record, Record]]:
+    """Pairs of records with equal words and seeds, whose settings must have changed in between."""
     return [
         (one, other)
         for each in series
@@ -39,23 +39,23 @@ def doubled(series: Iterable[Series]) -> list[tuple[Record, Record]]:
 
 
 def values(series: Series, metric: str) -> dict[int, float]:
-    """Seed -> value, of the records that have one."""
+    """Seed -> value of a metric, for the records that have one."""
     return {record["seed"]: float(record[metric]) for record in series.records if record.get(metric) is not None}
 
 
 def spread(values: Iterable[float]) -> float | None:
-    """The standard deviation of the sample; one value has none."""
+    """The sample standard deviation; None for a single value."""
     found = list(values)
     return stdev(found) if len(found) > 1 else None
 
 
-def averages(records: Sequence[Record]) -> list[Record]:
+def average(records: Sequence[Record]) -> list[Record]:
     """One record per series, with the means of all numbers, `accuracy_sd` and the number of `seeds`.
 
-    The records as they are where no series holds several, or where a seed occurs twice in one.
+    Returns the records unchanged if no series has several, or if a seed occurs twice in one.
     """
     series = gather(records)
-    if len(series) == len(records) or doubled(series):
+    if len(series) == len(records) or find_duplicates(series):
         return list(records)
     return [_average(each) for each in series]
 
@@ -64,14 +64,14 @@ def _average(series: Series) -> Record:
     first = series.records[0]
     means = {name: _mean([record.get(name) for record in series.records]) for name in first}
     means = {name: mean for name, mean in means.items() if mean is not None}
-    for name in ("seed", "accuracy_low", "accuracy_high"):  # of one seed's test alone
+    for name in ("seed", "accuracy_low", "accuracy_high"):  # these have no mean: they belong to one seed
         means.pop(name, None)
     accuracies = [record["accuracy"] for record in series.records]
     return {**means, **series.words, "accuracy_sd": spread(accuracies), "seeds": len(accuracies)}
 
 
 def _mean(found: Sequence[Any]) -> Any:
-    """A value that all share, the mean of numbers, or None."""
+    """The value that all share, else the mean of numbers, else None."""
     if all(value == found[0] for value in found):
         return found[0]
     return fmean(found) if all(isinstance(value, int | float) for value in found) else None

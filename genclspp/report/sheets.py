@@ -1,4 +1,4 @@
-"""Sheets of text, and how they are written: for terminals, in Markdown and as CSV."""
+"""Sheets: tables of text, and how they are written to terminals, as Markdown and as CSV."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Sheet:
-    """Headings, as many texts in each row, and what is to be said below; `words`: how many columns name a row."""
+    """A heading, rows of as many texts, and notes below. `words`: number of leading columns that name a row."""
 
     heading: list[str]
     rows: list[list[str]]
@@ -25,7 +25,7 @@ class Sheet:
 def show(sheet: Sheet, console: Console) -> None:
     """Print the sheet on a terminal."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.leading = int(any("\n" in text for row in sheet.rows for text in row))  # keep rows of many lines apart
+    table.leading = int(any("\n" in text for row in sheet.rows for text in row))  # separate multi-line rows
     for place, (heading, *texts) in enumerate(zip(sheet.heading, *sheet.rows, strict=True)):
         widest = max(cell_len(line) for text in (heading, *texts) for line in text.splitlines() or [""])
         if place < sheet.words:
@@ -34,7 +34,7 @@ def show(sheet: Sheet, console: Console) -> None:
             table.add_column(Text(heading), justify="right", min_width=widest)
     for row in sheet.rows:
         table.add_row(*map(Text, row))
-    # Better too wide for the terminal than numbers that are cut
+    # A table too wide for the terminal is better than truncated numbers.
     needed = console.measure(table, options=console.options.update(max_width=10_000)).minimum
     console.print(table, width=max(console.width, needed), crop=False)
     for note in sheet.notes:
@@ -42,7 +42,7 @@ def show(sheet: Sheet, console: Console) -> None:
 
 
 def markdown(sheet: Sheet) -> str:
-    """The sheet as a table of GitHub's Markdown, its notes as a list below."""
+    """The sheet as a GitHub Markdown table, with its notes as a list below."""
     rule = ["---" if place < sheet.words else "---:" for place in range(len(sheet.heading))]
     lines = [[*map(_escaped, sheet.heading)], rule, *([*map(_escaped, row)] for row in sheet.rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -57,6 +57,6 @@ def comma_separated(sheet: Sheet) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text as it is, to Markdown: no sign of it is read as markup, and a line end as one."""
+    """Escape Markdown's special characters; line ends become `<br>`."""
     plain = re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", text)
     return "<br>".join(plain.splitlines())

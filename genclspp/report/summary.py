@@ -1,4 +1,4 @@
-"""The table at the end of a sweep: its cells beside the naive baseline."""
+"""The table at the end of a sweep: its cells, each compared with the naive baseline."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,19 +8,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from genclspp.report.records import Record, chosen, told_apart, words
-from genclspp.report.series import averages
+from genclspp.report.records import Record, chosen, split_words, words
+from genclspp.report.series import average
 
 NAIVE = "zero_shot"
 COLUMN_WIDTH = 8  # of a column, with its gap
 
 
 class Column(NamedTuple):
-    """A column; `told` writes a value. One that is the same everywhere may move into the caption."""
+    """A column; `format` writes a value. With `may_hide`, a value that all rows share moves to the caption."""
 
     name: str
     heading: str
-    told: Callable[[float], str]
+    format: Callable[[float], str]
     may_hide: bool = False
 
 
@@ -30,28 +30,29 @@ def show(records: Sequence[Record], console: Console) -> None:
         console.print("no records yet")
         return
     built = table(records, width=console.width)
-    caption, built.caption = built.caption, None  # which a table would fold at its own width
+    caption, built.caption = built.caption, None  # a table would wrap it at its own width
     console.print(built)
     console.print(caption)
 
 
 def table(records: Sequence[Record], baseline: Record | None = None, width: int = 120) -> Table:
-    """One row per cell, or per series where cells differ in seed; the difference from a baseline in points.
+    """One row per cell, or per series if cells differ in seed, with its difference from a baseline in points.
 
-    baseline: compare all with this record; None compares each with its own, see `reference_of`
+    baseline: compare all rows with this record; None compares each with its own, see `find_baseline`
     width:    of the terminal, in characters
     """
-    records = averages(records)
-    choices, shared = told_apart(records)
+    records = average(records)
+    choices, shared = split_words(records)
     metrics = [metric for metric in COLUMNS if not _is_hidden(metric, records)]
-    compared = [(baseline, True) if baseline else reference_of(record, records) for record in records]
+    compared = [(baseline, True) if baseline else find_baseline(record, records) for record in records]
     if all(other is record for record, (other, _) in zip(records, compared, strict=True)):
-        compared = [(stand_in(record, records), False) for record in records]  # prompts are equal everywhere
-    marked = any(is_naive for _, is_naive in compared)  # where none is, the caption says so once
+        # All prompts are zero-shot, so each row would be its own baseline.
+        compared = [(find_stand_in(record, records), False) for record in records]
+    marked = any(is_naive for _, is_naive in compared)  # if none is, the caption says so once
     best = max(record["accuracy"] for record in records)
     built = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
     names = _name_columns(records, choices, room=width - 26 - COLUMN_WIDTH * len(metrics))
-    built.leading = int("cell" in names)  # cells of many lines, apart from each other
+    built.leading = int("cell" in names)  # separate multi-line rows
     for heading in names:
         built.add_column(heading, overflow="fold")
     built.add_column("accuracy", justify="right", no_wrap=True)
@@ -64,7 +65,7 @@ def table(records: Sequence[Record], baseline: Record | None = None, width: int 
             *(Text(column[place]) for column in names.values()),
             _accuracy(record, is_best=len(records) > 1 and record["accuracy"] == best),
             *([_difference(record, other, is_naive, marked)] if len(records) > 1 else []),
-            *(_told(metric, record) for metric in metrics),
+            *(_format(metric, record) for metric in metrics),
         )
     lines = [_shared(records, shared, metrics), _uncertainty(records)]
     if len(records) > 1:
@@ -73,25 +74,26 @@ def table(records: Sequence[Record], baseline: Record | None = None, width: int 
     return built
 
 
-def reference_of(record: Record, records: Sequence[Record]) -> tuple[Record, bool]:
-    """What a record is compared with, and whether that is the naive baseline.
+def find_baseline(record: Record, records: Sequence[Record]) -> tuple[Record, bool]:
+    """The record to compare with, and whether it is the naive baseline: (baseline, is_naive).
 
-    The naive baseline is zero-shot in training and in inference, with all other choices equal. Where it is
-    absent, there is a stand-in.
+    The naive baseline is zero-shot in training and at inference, and equal in all other choices. If `records` do
+    not include it, a stand-in takes its place.
     """
     names = words(records)
     wanted = {**{name: record.get(name) for name in names}, "train": NAIVE, "infer": NAIVE}
     naive = [other for other in records if {name: other.get(name) for name in names} == wanted]
-    return (naive[0], True) if naive else (stand_in(record, records), False)
+    return (naive[0], True) if naive else (find_stand_in(record, records), False)
 
 
-def stand_in(record: Record, records: Sequence[Record]) -> Record:
+def find_stand_in(record: Record, records: Sequence[Record]) -> Record:
     """The first record of the same data set."""
     return next(other for other in records if other.get("dataset") == record.get("dataset"))
 
 
 def duration(seconds: float) -> str:
-    """
+    """Seconds as text, to two units.
+
     >>> [duration(s) for s in (0.4, 59, 61, 3725)]
     ['0 s', '59 s', '1m01', '1h02']
     """
@@ -125,9 +127,9 @@ def _is_hidden(metric: Column, records: Sequence[Record]) -> bool:
 
 
 def _name_columns(records: Sequence[Record], choices: Sequence[str], room: int) -> dict[str, list[str]]:
-    """Heading -> one text per record, in whichever form fits into `room`, most readable first.
+    """Heading -> one text per record, in the most readable form that fits into `room` characters.
 
-    A column per choice; the same with combinations on several lines; all choices in one column, as typed.
+    These are: a column per choice; the same with combinations on several lines; all choices in one column.
     """
     plain = {name: [_text(chosen(record, name)) for record in records] for name in choices}
     folded = {name: [value.replace("+", "\n+") for value in values] for name, values in plain.items()}
@@ -166,9 +168,9 @@ def _difference(record: Record, other: Record, is_naive: bool, marked: bool) -> 
     return Text(f"{points:+.1f}" + ("*" if marked and not is_naive else ""), style=style)
 
 
-def _told(metric: Column, record: Record) -> str:
+def _format(metric: Column, record: Record) -> str:
     value = record.get(metric.name)
-    return "–" if value is None else metric.told(value)
+    return "–" if value is None else metric.format(value)
 
 
 def _shared(records: Sequence[Record], shared: Mapping[str, Any], shown: Sequence[Column]) -> str:
@@ -177,12 +179,12 @@ def _shared(records: Sequence[Record], shared: Mapping[str, Any], shown: Sequenc
     facts = (Column("examples", "examples", str), Column("majority", "majority", _percent))
     hidden = [metric for metric in COLUMNS if metric not in shown and metric.name != "coverage"]
     same += [
-        f"{metric.name.removesuffix('_rate')} {_told(metric, first)}"
+        f"{metric.name.removesuffix('_rate')} {_format(metric, first)}"
         for metric in (*facts, *hidden)
         if first.get(metric.name) is not None
         and all(record.get(metric.name) == first[metric.name] for record in records)
     ]
-    return ("in all: " if len(records) > 1 else "") + " · ".join(same) if same else ""
+    return ("all cells: " if len(records) > 1 else "") + " · ".join(same) if same else ""
 
 
 def _uncertainty(records: Sequence[Record]) -> str:
@@ -197,7 +199,7 @@ def _comparison(are_naive: Sequence[bool], is_given: bool) -> str:
     if is_given:
         return "Δ: points of accuracy above the baseline"
     if not any(are_naive):
-        return "Δ: points of accuracy above the first cell, as none has a zero-shot one to be compared with"
-    told = "Δ: points of accuracy above zero-shot on both sides, the other choices equal"
-    stray = "*: above the first cell of the data set, for want of such a baseline"
-    return told if all(are_naive) else f"{told}\n{stray}"
+        return "Δ: points of accuracy above the first cell, as no cell has a zero-shot counterpart"
+    naive = "Δ: points of accuracy above zero-shot on both sides, the other choices equal"
+    stand_in = "*: above the first cell of the data set, as there is no such baseline"
+    return naive if all(are_naive) else f"{naive}\n{stand_in}"

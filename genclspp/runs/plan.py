@@ -1,4 +1,4 @@
-"""What a cell computes, known before it is computed: its stages in order, and what they are for."""
+"""The plan of a cell: its stages in order, known before any of them runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 @dataclass
 class Plan:
-    """The stages of a cell, each behind those whose artifacts it needs.
+    """The stages of a cell, each after those whose artifacts it needs.
 
-    notes:    what a person should know before it starts
-    is_known: False where a stage has yet to decide on the inputs of others (which examples are uncertain, say).
-              Those have no key then, and are what may be computed at most: once the stage has run, planning again
-              finds their keys, and some of them may be there already.
+    notes:    what a person should know before the cell starts
+    is_known: False while a stage has yet to decide on the inputs of others (which examples are uncertain, say).
+              Those have no key yet. Planning again after that stage has run gives their keys; their artifacts may
+              exist already, so until then the plan is an upper bound on what will be computed.
     """
 
     store: Store
@@ -28,30 +28,30 @@ class Plan:
     is_known: bool = True
 
     def add(self, call: "partial[None]", role: str = "") -> Artifact:
-        """Plan a stage, given with its inputs as `partial(stage, name=value, …)`; what it will leave."""
+        """Plan a stage with its inputs, `partial(stage, name=value, …)`; returns the artifact it will leave."""
         step = self.store.step(call, role)
         self.steps.append(step)
         return step.artifact
 
     def note(self, sentence: str) -> None:
-        """Something that a person should know before the cell starts; said once."""
+        """Add a sentence that a person should read before the cell starts, unless it is there already."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
     def carry_out(self, step: Step) -> None:
-        """Carry out a cheap step at once, as later ones depend on what it leaves."""
+        """Carry out a cheap step while planning, because later steps depend on what it leaves."""
         if self.store.carry_out(step):
             self.memory.computed.add(str(step.artifact.key))
 
     def holds(self, artifact: Artifact) -> bool:
-        """Whether the artifact is there already."""
+        """Whether the artifact exists already."""
         return self.store.holds(artifact)
 
 
 class Memory:
-    """What a process has loaded, rendered and looked up, so that cells which want the same share it.
+    """What a process has loaded, rendered and looked up, shared by cells that need the same.
 
-    computed: keys of artifacts that were computed while planning, and have not been told of yet
+    computed: keys of artifacts that were computed while planning, and whose status line is still to be printed
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Memory:
         self.computed: set[str] = set()
 
     def once(self, make: Callable[[], T], what: str, *of: Any) -> T:
-        """What `make` gives; made once for `what` and equal values `of`."""
+        """The value of `make()`, called once per `what` and key of the values `of`."""
         name = f"{what} {key(*of)}"
         if name not in self._known:
             self._known[name] = make()

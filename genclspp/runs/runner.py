@@ -1,4 +1,4 @@
-"""Carries out a plan: each step from the store if it is there, else computed, watched and mirrored."""
+"""Carries out steps: each comes from the store if it is there, else it is computed, watched and mirrored."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from genclspp.store.artifacts import Step, manifest
 
 @dataclass(frozen=True)
 class Runner:
-    """What steps are carried out with. `batch_size`: prompts read at once, which changes no result."""
+    """What steps are carried out with. `batch_size`: prompts per forward pass; it does not change results."""
 
     memory: Memory
     terminal: Terminal
@@ -21,12 +21,12 @@ class Runner:
     batch_size: int
 
     def carry_out(self, step: Step) -> bool:
-        """See to it that what a step leaves is there; returns whether it was computed now."""
+        """Make sure that the artifact of a step exists; returns whether it was computed now."""
         key = str(step.artifact.key)
 
         @contextmanager
         def beside() -> Iterator[dict[str, Any]]:
-            """A run and a bar, of the one process that does the work."""
+            """Open a W&B run and a bar; entered only by the process that computes."""
             hush_libraries()
             with self.tracker.run(step.role, key) as log, self.terminal.bar(step.role, log) as bar:
                 given = {"watch": bar, "batch_size": self.batch_size}

@@ -1,4 +1,4 @@
-"""What a person sees: one status line per stage, a bar while it works; everything else goes to a log file."""
+"""What a person sees: one status line per stage and a bar while it runs; everything else goes to a log file."""
 
 import logging
 import warnings
@@ -16,7 +16,7 @@ from genclspp.settings import Cell
 
 
 class Bar:
-    """A `watch.Watch` that draws a progress bar and passes curves on."""
+    """A `progress.Watch` that draws a progress bar, and passes training curves on."""
 
     def __init__(self, progress: Progress, task: TaskID, log: Log) -> None:
         self._progress, self._task, self._log = progress, task, log
@@ -38,7 +38,7 @@ class Terminal:
         self.console = console or Console(highlight=False)
 
     def say(self, line: str) -> None:
-        """One line, in which [rich markup] holds: escape what comes from outside."""
+        """Print one line with [rich markup]; text from outside has to be escaped."""
         self.console.print(line, soft_wrap=True)
 
     def heading(self, cell: Cell) -> None:
@@ -47,12 +47,12 @@ class Terminal:
         self.say(" ".join(["[bold]cell[/]", *words, escape(cell.overrides)]).rstrip())
 
     def status(self, role: str, key: str, seconds: float | None) -> None:
-        """What became of a step; `seconds` that it took, None where it was there already."""
+        """Print whether a step was computed, in how many `seconds`, or reused (None)."""
         how = "reused" if seconds is None else f"computed in {seconds:.0f} s"
         self.say(f"  {role:<14} {how:<18} [dim]{key}[/]")
 
     def result(self, record: Mapping[str, Any]) -> None:
-        """What a cell came to."""
+        """Print the result of a cell."""
         low, high = record["accuracy_low"], record["accuracy_high"]
         self.say(
             f"  [bold]accuracy {100 * record['accuracy']:.1f} %[/] ({100 * low:.1f}–{100 * high:.1f}), "
@@ -61,7 +61,7 @@ class Terminal:
 
     @contextmanager
     def bar(self, role: str, log: Log) -> Iterator[Bar]:
-        """A bar with the time left, gone when the stage is done."""
+        """A progress bar with the remaining time; it disappears when the stage is done."""
         columns = (
             TextColumn(f"  {role:<14}"),
             BarColumn(bar_width=30),
@@ -76,7 +76,7 @@ class Terminal:
 
 
 def quiet(log: Path, console: Console) -> None:
-    """Send what libraries have to say to `log`; only our own warnings reach the console."""
+    """Send log messages and warnings to the file `log`; warnings of our own are also printed."""
     log.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -97,7 +97,7 @@ def quiet(log: Path, console: Console) -> None:
 
 
 def hush_libraries() -> None:
-    """No bars and no chatter from transformers and datasets; called where they are imported anyway."""
+    """Turn off the progress bars and log output of libraries; called where they are imported anyway."""
     import datasets
     import transformers
 

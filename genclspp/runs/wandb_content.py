@@ -1,4 +1,4 @@
-"""What a run in Weights & Biases is called and shows: names, tags, configuration, tables."""
+"""The content of runs in Weights & Biases: ids, names, tags, configuration, tables."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,14 @@ from typing import Any
 
 from genclspp.inference.metrics import INVALID, Prediction, confusion
 
-TABLE_ROWS = 500  # of the table of predictions
-TEXT_LENGTH = 1000  # of a completion in it
+TABLE_ROWS = 500  # at most, in the table of predictions
+TEXT_LENGTH = 1000  # characters at most of a text in it
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots, values under secret names masked.
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings: keys are joined by dots, values under secret names are masked.
 
-    >>> flat({"sft": {"args": {"learning_rate": 0.1}}, "hub_token": "hf_abc"})
+    >>> flatten({"sft": {"args": {"learning_rate": 0.1}}, "hub_token": "hf_abc"})
     {'sft.args.learning_rate': 0.1, 'hub_token': '***'}
     """
     found: dict[str, Any] = {}
@@ -23,9 +23,9 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if value is not None and is_secret(path):
             found[path] = "***"
         elif isinstance(value, Mapping):
-            found.update(flat(value, f"{path}."))
+            found.update(flatten(value, f"{path}."))
         elif isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
-            found.update(flat({str(place): part for place, part in enumerate(value)}, f"{path}."))
+            found.update(flatten({str(place): part for place, part in enumerate(value)}, f"{path}."))
         elif isinstance(value, list | tuple):
             found[path] = [part if is_plain(part) else str(part) for part in value]
         else:
@@ -34,9 +34,9 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_secret(path: str) -> bool:
-    """Whether a dotted name reads like that of a secret; `pad_token` and a label's definition do not."""
+    """Whether a dotted name looks like that of a secret; `pad_token` and the name of a label do not."""
     if {"definitions", "names"} & set(path.split(".")):
-        return False  # what follows are labels, "lost_key" among them
+        return False  # the keys below are labels, such as "lost_key"
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", path).lower()
     snake = re.sub(r"\b(pad|eos|bos|unk|mask|sep|cls|image)_token\b", "", snake)
     words = set(re.split(r"[^a-z]+", snake))
@@ -48,7 +48,7 @@ def is_secret(path: str) -> bool:
 
 
 def run_id(*parts: str) -> str:
-    """A name that W&B takes as the id of a run, the same for the same parts and for no others.
+    """A valid W&B run id, equal for equal parts only.
 
     >>> run_id("sft", "0a1b2c")
     'sft-0a1b2c'
@@ -61,16 +61,16 @@ def run_id(*parts: str) -> str:
 
 
 def run_name(stage: str, key: str, choices: Mapping[str, str]) -> str:
-    """The name of a run for people; what comes after training says nothing about a training stage."""
+    """The display name of a run; that of a training stage leaves out choices that only matter later."""
     learns = stage.startswith("mine") or stage in ("sft", "rl")
-    told = ("dataset", "model", "train") if learns else tuple(choices)
-    values = [choices[name] for name in told if choices.get(name, "none") != "none"]
+    shown = ("dataset", "model", "train") if learns else tuple(choices)
+    values = [choices[name] for name in shown if choices.get(name, "none") != "none"]
     ending = [] if stage == "result" else [key[:6]]
     return " ".join([stage, *values, *ending])[:128]
 
 
 def tags(choices: Mapping[str, str]) -> list[str]:
-    """One tag per choice, such as "train:icl"; W&B takes 64 characters, a longer one ends in a digest."""
+    """One tag per choice, such as "train:icl"; those over W&B's limit of 64 characters end in a hash."""
     found = [f"{name}:{value}" for name, value in choices.items() if value]
     return [tag if len(tag) <= 64 else f"{tag[:55]}~{sha256(tag.encode()).hexdigest()[:8]}" for tag in found]
 
@@ -78,7 +78,7 @@ def tags(choices: Mapping[str, str]) -> list[str]:
 def confusion_plot(predictions: Sequence[Prediction], labels: Sequence[str]) -> Any:
     import wandb
 
-    # `wandb.plot.confusion_matrix` writes all labels times all labels, more than a table holds from 100 on.
+    # `wandb.plot.confusion_matrix` writes all pairs of labels, too many for a table from 100 labels on.
     rows: list[Any] = [list(row) for row in confusion(predictions, labels)]
     fields = {"Actual": "Actual", "Predicted": "Predicted", "nPredictions": "nPredictions"}
     return wandb.plot_table(
@@ -110,7 +110,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Any:
 
 
 def _text(text: str) -> str:
-    """Half characters, which a model may well write, are no UTF-8."""
+    """`text` as valid UTF-8, shortened. Lone surrogates, which a model may write, are not valid UTF-8."""
     clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return clean if len(clean) <= TEXT_LENGTH else clean[:TEXT_LENGTH] + "…"
 

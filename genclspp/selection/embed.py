@@ -1,4 +1,4 @@
-"""Sentence embeddings with transformers alone."""
+"""Sentence embeddings by sentence-transformers models, computed with transformers alone."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Embedder:
-    """A sentence-transformers model: an encoder, how its token vectors become one, and its longest input."""
+    """A sentence-transformers model: its encoder, pooling ("mean" or "first" token) and maximum input length."""
 
     model: Any
     tokenizer: Any
@@ -21,9 +21,9 @@ class Embedder:
 
     @classmethod
     def load(cls, path: str) -> "Embedder":
-        """From a local folder or a hub id.
+        """Load a local folder or a hub id.
 
-        Raises FileNotFoundError where there is none, ValueError for a pooling other than mean and first token.
+        Raises FileNotFoundError if it cannot be loaded, ValueError for a pooling other than mean or first token.
         """
         from transformers import AutoModel, AutoTokenizer
 
@@ -39,11 +39,11 @@ class Embedder:
         return cls(model, tokenizer, _pooling(path), min(chosen, limit))
 
     def __call__(self, texts: Sequence[str], batch_size: int = 64) -> "numpy.ndarray":
-        """(texts, width) unit vectors, float32."""
+        """Unit vectors of the texts, (texts, width) in float32."""
         import numpy
         import torch
 
-        order = sorted(range(len(texts)), key=lambda n: len(texts[n]))  # little padding
+        order = sorted(range(len(texts)), key=lambda n: len(texts[n]))  # similar lengths: little padding
         vectors = numpy.zeros((len(texts), self.model.config.hidden_size), dtype=numpy.float32)
         with torch.inference_mode():
             for start in range(0, len(order), batch_size):
@@ -73,10 +73,10 @@ def _pooling(path: str) -> str:
 
 
 def _settings(path: str, name: str) -> dict[str, Any]:
-    """A JSON file of the model; {} where it has none."""
+    """A JSON file of the model; {} if it has none."""
     from transformers.utils.hub import cached_file
 
-    # Without a network it looks into the cache, and that the file is not there is no error either.
+    # Offline, this looks in the cache; a missing file is not an error either way.
     file = cached_file(
         path, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
     )

@@ -1,4 +1,4 @@
-"""Facts: what strategies need to know of each example, planned before any prompt is rendered."""
+"""Facts: what strategies need to know about each example, planned before any prompt is rendered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ FACTS = ("neighbours", "uncertain")
 
 @dataclass(frozen=True)
 class Facts:
-    """See `Task`, whose fields these are.
+    """The two facts of a `Task`: see its fields.
 
-    sources:  what they follow from, for keys
-    is_known: False where a stage has yet to establish one of them; a stand-in takes its place until then
+    sources:  what they are derived from, to be part of keys
+    is_known: False while a stage has yet to establish one of them; a placeholder takes its place until then
     """
 
     neighbours: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
@@ -38,9 +38,9 @@ def establish(
     policy: Policy,
     training: Training,
 ) -> Facts:
-    """Plan whatever `strategies` require for the prompts of `splits`; what is known of it already.
+    """Plan whatever facts `strategies` require for the prompts of `splits`; returns those already known.
 
-    Raises ValueError or an OSError for what would stop a stage later.
+    Raises ValueError or OSError for whatever would stop a stage later.
     """
     needed: dict[str, Mapping[str, Any]] = {}
     for strategy in strategies:
@@ -54,19 +54,20 @@ def establish(
     if "neighbours" in needed:
         near = _neighbours(plan, task, splits, **needed["neighbours"])
         sources.append(needed["neighbours"])
-    # The answer of a training example shows where it is trained on, and where it is a demonstration.
+    # The answers of training examples occur in training prompts, and in prompts with demonstrations.
     if "uncertain" in needed and ("train" in splits or "neighbours" in needed):
         marked, source = _uncertain(plan, task, policy, training, **needed["uncertain"])
         sources.append(source)
-    stand_in = _fixed(plan, task, splits, shots=needed["neighbours"]["shots"], seed=0) if near is None else near
     is_known = near is not None and marked is not None
-    return Facts(stand_in, marked or frozenset(), tuple(sources), is_known)
+    if near is None:  # a placeholder of as many shots, so that prompts can be rendered all the same
+        near = _fixed(plan, task, splits, shots=needed["neighbours"]["shots"], seed=0)
+    return Facts(near, marked or frozenset(), tuple(sources), is_known)
 
 
 def _neighbours(
     plan: Plan, task: Task, splits: Sequence[str], *, select: str, shots: int, **how: Any
 ) -> Mapping[str, tuple[Example, ...]] | None:
-    """query id -> demonstrations; None where a model has yet to find them."""
+    """Query id -> demonstrations; None while an embedding model has yet to find them."""
     if select == "fixed":
         return _fixed(plan, task, splits, shots, how["seed"])
     train, embedder = task.splits["train"], how["embedder"]
@@ -85,7 +86,7 @@ def _neighbours(
 
     step = plan.memory.once(find, "find neighbours", task.key, splits, shots, embedder)
     plan.steps.append(step)
-    if embedder == "tfidf":  # cheap, and most of the plan depends on it
+    if embedder == "tfidf":  # cheap enough to run while planning, and most of the plan depends on it
         plan.carry_out(step)
     if not plan.holds(step.artifact):
         return None
@@ -97,7 +98,8 @@ def _fixed(
     plan: Plan, task: Task, splits: Sequence[str], shots: int, seed: int
 ) -> Mapping[str, tuple[Example, ...]]:
     def choose() -> Mapping[str, tuple[Example, ...]]:
-        return demonstrations.fixed(task.splits["train"], _queries(task, splits), task.labels, shots, seed)
+        train, queries = task.splits["train"], _queries(task, splits)
+        return demonstrations.choose_fixed(train, queries, task.labels, shots, seed)
 
     return plan.memory.once(choose, "fixed demonstrations", task.key, splits, shots, seed)
 
@@ -109,11 +111,11 @@ def _queries(task: Task, splits: Sequence[str]) -> tuple[Example, ...]:
 def _uncertain(
     plan: Plan, task: Task, policy: Policy, training: Training, *, folds: int, **how: Any
 ) -> tuple[frozenset[str] | None, object]:
-    """Ids of the training examples that look ambiguous (None: not known yet), and what they follow from."""
+    """Ids of the training examples that look ambiguous (None: not known yet), and what they are derived from."""
     train, judges = task.splits["train"], tuple(how.pop("scorers"))
     scorers.check(plan, task, judges, folds, policy, training.sft)
-    parts = plan.memory.once(lambda: sampling.folds(train, folds), "folds", task.key, folds)
-    readings = scorers.readings(plan, task, judges, parts, policy, training)
+    parts = plan.memory.once(lambda: sampling.split_folds(train, folds), "folds", task.key, folds)
+    readings = scorers.plan_readings(plan, task, judges, parts, policy, training)
 
     def mining() -> Any:
         return plan.store.step(

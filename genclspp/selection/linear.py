@@ -1,4 +1,4 @@
-"""A linear model over TF-IDF: a cheap judge of how sure one can be of a label."""
+"""A linear model over TF-IDF features: the cheap scorer of mining."""
 
 from collections.abc import Sequence
 
@@ -14,19 +14,19 @@ def out_of_fold_scores(
     language: str,
     seed: int = 0,
 ) -> np.ndarray:
-    """Score of each label for each example, by a model that was trained on the other folds.
+    """Decision scores of each label for each example, by a model trained on the other folds.
 
-    folds:   positions; each in one fold
+    folds:   positions of the examples; each is in one fold
     returns: (examples, labels)
 
-    A linear SVM on word 1-2-grams (character 1-2-grams for Chinese). A label that the other folds do not show
-    scores as low as the lowest of the example's.
+    A linear SVM on word 1-2-grams (character 1-2-grams for Chinese). A label that is missing from the other folds
+    gets the lowest of the example's scores.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
-    # The default pattern drops words of one letter, and "I want" is not "want".
+    # The default pattern drops one-letter words, and "I want" is not "want".
     units = {"analyzer": "char"} if language == "zh" else {"token_pattern": r"\w+"}
     scores = np.empty((len(examples), len(labels)))
     for fold in folds:
@@ -36,8 +36,9 @@ def out_of_fold_scores(
         model = make_pipeline(words, LinearSVC(C=2.0, random_state=seed))
         model.fit([example.text for example in rest], [example.label for example in rest])
         found = model.decision_function([examples[position].text for position in fold])
-        if found.ndim == 1:  # two labels: one signed distance
+        if found.ndim == 1:  # with two labels, scikit-learn gives one signed distance
             found = np.stack([-found, found], axis=1)
+        # Fill all columns, then overwrite those of the labels that the model was trained on.
         scores[fold] = found.min(axis=1, keepdims=True)
         scores[np.ix_(fold, [list(labels).index(label) for label in model.classes_])] = found
     return scores

@@ -1,4 +1,4 @@
-"""Mining: which training examples look ambiguous, so that they teach the answer "uncertain"."""
+"""Mining: which training examples look ambiguous and so teach the answer "uncertain"."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from genclspp.store.files import write_json
 from genclspp.task import Example
 
 MARKED, REPORT, LOGPROBS = "uncertain.json", "report.json", "logprobs.jsonl"
-TOGETHER = "all"  # the name under which the report shows the scorers together
+COMBINED = "all"  # the report's name for all scorers combined
 
 
 @stage("mine", version=1)
@@ -29,90 +29,100 @@ def mine(
     fraction: float,
     out: Path,
 ) -> None:
-    """Mark the `fraction` of `examples` of lowest confidence; leave their ids in `uncertain.json`.
+    """Mark the `fraction` of `examples` with the lowest confidence; leave their ids in `uncertain.json`.
 
-    scorers:    whose confidence (see `mining`); "tfidf" is trained here, out of fold
-    folds:      positions of the examples, dealt out
-    readings:   of each other scorer, what scoring left: one for each of the folds, or one for all examples
-    confidence: see `confidences`
+    scorers:    whose confidence (see `scorers`); "tfidf" is trained here, out of fold
+    folds:      positions of the examples in each fold
+    readings:   for each other scorer, the artifacts of scoring: one per fold, or one for all examples
+    confidence: "margin" or "gold", see `confidences`
 
-    Scores become calibrated log-probabilities; those of several scorers are weighed and added. `logprobs.jsonl`
-    keeps them for each example, in the order of `labels`; `report.json` says what was marked.
+    Scores are calibrated to log-probabilities, and those of several scorers combined into one weighted sum.
+    `logprobs.jsonl` keeps both for each example, in the order of `labels`; `report.json` says what was marked.
     """
     gold = [list(labels).index(example.label) for example in examples]
-    said = {scorer: _collect(readings[scorer], folds, len(examples)) for scorer in scorers if scorer != "tfidf"}
+    scores = {scorer: _collect(readings[scorer], folds, len(examples)) for scorer in scorers if scorer != "tfidf"}
     if "tfidf" in scorers:
-        said["tfidf"] = linear.out_of_fold_scores(examples, labels, folds, language)
-    views = {scorer: calibrate(said[scorer], gold) for scorer in scorers}
-    weights = weigh(list(views.values()), gold)
-    views[TOGETHER] = add_up(list(views.values()), weights)
-    order = np.argsort(confidences(views[TOGETHER], gold, confidence), kind="stable").tolist()
+        scores["tfidf"] = linear.out_of_fold_scores(examples, labels, folds, language)
+    logprobs = {scorer: calibrate(scores[scorer], gold) for scorer in scorers}
+    weights = fit_weights(list(logprobs.values()), gold)
+    logprobs[COMBINED] = combine(list(logprobs.values()), weights)
+    # Stable: among equal confidences, earlier examples are marked first.
+    order = np.argsort(confidences(logprobs[COMBINED], gold, confidence), kind="stable").tolist()
     marked = order[: max(1, round(fraction * len(examples)))]
     write_json(out / MARKED, [examples[position].id for position in sorted(marked)])
-    report = _report(examples, labels, views, marked)
+    report = _report(examples, labels, logprobs, marked)
     write_json(out / REPORT, {**report, "weights": dict(zip(scorers, weights, strict=True))})
-    _write_rows(out / LOGPROBS, examples, views)
+    _write_rows(out / LOGPROBS, examples, logprobs)
 
 
 def read(folder: Path) -> frozenset[str]:
-    """Ids of the examples that `mine` marked."""
+    """The ids of the examples that `mine` marked."""
     return frozenset(json.loads((folder / MARKED).read_text(encoding="utf-8")))
 
 
-def told(folder: Path) -> str:
+def describe(folder: Path) -> str:
     """What `mine` marked, in one line."""
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    shares = report["accuracy"]["all"]
+    shares = report["accuracy"][COMBINED]
     return (
         f"{report['marked']} of {report['examples']} training examples marked uncertain; the scorers are right on "
-        f"{100 * shares['marked']:.1f} % of them, on {100 * shares['rest']:.1f} % of the rest"
+        f"{100 * shares['marked']:.1f} % of them, and on {100 * shares['rest']:.1f} % of the rest"
     )
 
 
 def calibrate(scores: np.ndarray, gold: Sequence[int]) -> np.ndarray:
-    """Log-probabilities, at the temperature that makes the gold labels most likely.
+    """Log-probabilities of the labels, (examples, labels), at the temperature that best fits the gold labels.
 
-    scores: (examples, labels) log-scores up to a factor and a shift of each example
+    scores: (examples, labels) log-scores, up to a common factor and a shift per example
     gold:   (examples,) index of the gold label
+
+    Temperature scaling: Guo et al. 2017 (arXiv 1706.04599).
     """
-    # In units of their own spread, so that the bounds of the temperature mean the same for every scorer.
+    # Scale by the mean spread first, so that the bounds of the temperature mean the same for every scorer.
     units = scores / (np.ptp(scores, axis=1).mean() or 1.0)
     return _normalise(units / fit_temperature(units.tolist(), gold, high=1e4))
 
 
-def weigh(tables: Sequence[np.ndarray], gold: Sequence[int]) -> list[float]:
-    """The weight of each scorer's log-probabilities in their sum that makes the gold labels most likely.
+def fit_weights(tables: Sequence[np.ndarray], gold: Sequence[int]) -> list[float]:
+    """One weight per scorer, for the weighted sum of log-probabilities that best fits the gold labels.
 
-    One that adds nothing to the others hardly counts, be it ignorant or their echo. Gold labels choose only these
-    few numbers, for all examples: no label says much about its own example. The loss is convex.
+    tables: of each scorer, (examples, labels) calibrated log-probabilities
+    gold:   (examples,) index of the gold label
+
+    A log-linear pool (Genest and Zidek 1986), fitted by maximum likelihood. A scorer that adds nothing to the
+    others gets little weight, whether it is uninformative or redundant. The gold labels fit only these few numbers
+    over all examples, so a label has little influence on the confidence of its own example.
     """
     from scipy.optimize import minimize
 
     if len(tables) == 1:
-        return [1.0]  # it is calibrated
+        return [1.0]  # `calibrate` has fitted its scale already
     stacked, rows, truth = np.stack(tables), np.arange(len(gold)), np.asarray(gold)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        logprobs = add_up(tables, weights)
+        """Mean negative log-likelihood of the gold labels, and its gradient (scorers,); convex in the weights."""
+        logprobs = combine(tables, weights)
+        # The derivative of a log-softmax: expectation under the pool minus the value at the gold label.
         expected = (np.exp(logprobs) * stacked).sum(axis=2)
         slope = (expected - stacked[:, rows, truth]).mean(axis=1)
         return -logprobs[rows, truth].mean(), slope
 
-    # Above 0, so that scorers who all know nothing still have an order.
+    # Weights stay above 0, so that examples have an order even if no scorer is informative.
     found = minimize(loss, np.ones(len(tables)), jac=True, bounds=[(1e-3, 20)] * len(tables), method="L-BFGS-B")
     return found.x.tolist()
 
 
-def add_up(tables: Sequence[np.ndarray], weights: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Log-probabilities that are the weighted sum of those in `tables`, up to a shift of each example."""
+def combine(tables: Sequence[np.ndarray], weights: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The weighted sum of the log-probabilities in `tables`, normalised per example; (examples, labels)."""
     return _normalise(np.tensordot(weights, np.stack(tables), axes=1))
 
 
 def confidences(logprobs: np.ndarray, gold: Sequence[int], kind: str) -> np.ndarray:
-    """How sure the scorers are of each example; (examples,).
+    """How confident the scorers are of each example; (examples,).
 
-    kind: "margin", the log-odds of the best label against the second, or "gold", the log-probability of the gold
-          label: what Northcutt et al. (arXiv 1911.00068) call self-confidence
+    logprobs: (examples, labels)
+    kind:     "margin", the log-odds of the best label against the second, or "gold", the log-probability of the
+              gold label (self-confidence in Northcutt et al., arXiv 1911.00068)
     """
     if kind == "gold":
         return logprobs[np.arange(len(gold)), gold]
@@ -126,7 +136,7 @@ def _normalise(scores: np.ndarray) -> np.ndarray:
 
 
 def _collect(readings: Sequence[Artifact], folds: Sequence[Sequence[int]], count: int) -> np.ndarray:
-    """Log-probabilities as the scorer wrote them, back in the order of the examples; (examples, labels)."""
+    """Log-probabilities in a scorer's artifacts, put back into the order of the examples; (examples, labels)."""
     parts = folds if len(readings) > 1 else [range(count)]
     rows: list[list[float]] = [[]] * count
     for part, artifact in zip(parts, readings, strict=True):
@@ -138,12 +148,13 @@ def _collect(readings: Sequence[Artifact], folds: Sequence[Sequence[int]], count
 def _report(
     examples: Sequence[Example],
     labels: Sequence[str],
-    views: Mapping[str, np.ndarray],
+    logprobs: Mapping[str, np.ndarray],
     marked: Sequence[int],
 ) -> dict[str, object]:
-    """What was marked, and how it differs from the rest; the hit rate where truth is known.
+    """What was marked and how it differs from the rest, with the hit rate if the data say what is ambiguous.
 
-    marked: positions, lowest confidence first
+    logprobs: scorer -> (examples, labels)
+    marked:   positions, lowest confidence first
     """
     golds = [examples[position].label for position in marked]
     known = [position for position in range(len(examples)) if examples[position].ambiguous is not None]
@@ -151,13 +162,13 @@ def _report(
         "marked": len(marked),
         "examples": len(examples),
         "per_label": {label: golds.count(label) for label in sorted(set(golds))},
-        "accuracy": {name: _accuracies(examples, labels, view, marked) for name, view in views.items()},
+        "accuracy": {name: _accuracies(examples, labels, table, marked) for name, table in logprobs.items()},
         "lowest": [
             {
                 "id": examples[position].id,
                 "text": examples[position].text,
                 "label": examples[position].label,
-                "probabilities": {name: _leading(labels, view[position]) for name, view in views.items()},
+                "probabilities": {name: _top_two(labels, table[position]) for name, table in logprobs.items()},
             }
             for position in marked[:20]
         ],
@@ -169,23 +180,23 @@ def _report(
     return report
 
 
-def _leading(labels: Sequence[str], logprobs: np.ndarray) -> dict[str, float]:
-    """The two most likely labels, best first."""
+def _top_two(labels: Sequence[str], logprobs: np.ndarray) -> dict[str, float]:
+    """The probabilities of the two most likely labels, best first."""
     return {labels[k]: float(np.exp(logprobs[k])) for k in (-logprobs).argsort(kind="stable")[:2]}
 
 
 def _accuracies(
-    examples: Sequence[Example], labels: Sequence[str], view: np.ndarray, marked: Sequence[int]
+    examples: Sequence[Example], labels: Sequence[str], table: np.ndarray, marked: Sequence[int]
 ) -> dict[str, float | None]:
-    """How often the best label is the gold one: on the marked, the rest (None without any), on all."""
-    right = np.array([labels[best] == e.label for best, e in zip(view.argmax(axis=1), examples, strict=True)])
+    """Accuracy of the most likely label on the marked examples, on the rest and on all; None for an empty part."""
+    right = np.array([labels[best] == e.label for best, e in zip(table.argmax(axis=1), examples, strict=True)])
     chosen = np.isin(np.arange(len(examples)), marked)
     parts = {"marked": right[chosen], "rest": right[~chosen], "all": right}
     return {name: float(part.mean()) if len(part) else None for name, part in parts.items()}
 
 
-def _write_rows(path: Path, examples: Sequence[Example], views: Mapping[str, np.ndarray]) -> None:
+def _write_rows(path: Path, examples: Sequence[Example], logprobs: Mapping[str, np.ndarray]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for position, example in enumerate(examples):
-            logprobs = {name: [round(float(p), 4) for p in view[position]] for name, view in views.items()}
-            file.write(json.dumps({"id": example.id, "label": example.label, "logprobs": logprobs}) + "\n")
+            found = {name: [round(float(p), 4) for p in table[position]] for name, table in logprobs.items()}
+            file.write(json.dumps({"id": example.id, "label": example.label, "logprobs": found}) + "\n")

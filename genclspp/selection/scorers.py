@@ -1,9 +1,9 @@
-"""What each scorer of mining does, and what it says of the training examples.
+"""What each scorer of mining does, and what its scores mean.
 
-tfidf      a linear model, trained out of fold (inside the stage mine)
-trained    the cell's base model, fine-tuned out of fold as the cell's SFT does
-model      the cell's base model, zero-shot
-any other  the base model in this folder (in hub format) or of this hub id, zero-shot
+tfidf      a linear model, trained out of fold (inside the stage mine): decision scores
+trained    the cell's base model, fine-tuned out of fold with the cell's SFT settings: log-probability per label
+model      the cell's base model, zero-shot: the same
+any other  another base model, a folder in hub format or a hub id, zero-shot: the same
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ OUT_OF_FOLD = ("tfidf", "trained")
 
 @dataclass(frozen=True)
 class Training:
-    """How the scorer "trained" is fine-tuned: as the cell is."""
+    """How the scorer "trained" is fine-tuned: with the settings of the cell."""
 
     sft: SftSettings
     seed: int
@@ -36,11 +36,11 @@ class Training:
 def check(
     plan: Plan, task: Task, scorers: Sequence[str], folds: int, policy: Policy, settings: SftSettings
 ) -> None:
-    """Raise ValueError for whatever would stop a scorer or the stage mine."""
+    """Raise ValueError for whatever would stop a scorer, or the stage mine."""
     if "trained" in scorers and not settings.enabled:
         raise ValueError(
-            "uncertainty.scorers names 'trained', which fine-tunes as the cell's SFT does, but sft is off; choose "
-            "sft=full or sft=lora, or other scorers"
+            "uncertainty.scorers names 'trained', which fine-tunes with the cell's SFT settings, but sft is off; "
+            "choose sft=full or sft=lora, or other scorers"
         )
     for scorer in scorers:
         if scorer in OUT_OF_FOLD:
@@ -49,7 +49,7 @@ def check(
             _check_model(plan, scorer, task, policy)
 
 
-def readings(
+def plan_readings(
     plan: Plan,
     task: Task,
     scorers: Sequence[str],
@@ -57,10 +57,10 @@ def readings(
     policy: Policy,
     training: Training,
 ) -> dict[str, list[Artifact]]:
-    """scorer -> what scoring the training examples will leave: for each of the folds, or once for all.
+    """Plan the stages that score the training examples; scorer -> one artifact per fold, or one for all examples.
 
-    Prompts are zero-shot whatever the cell's strategies: so cells that train alike mine the same examples. The
-    linear model is left to the stage mine.
+    Prompts are zero-shot whatever the cell's strategies, so cells with the same model and SFT mine the same
+    examples. "tfidf" needs no artifact, as the stage mine trains it.
     """
     read: dict[str, list[Artifact]] = {}
     for scorer in scorers:
@@ -75,9 +75,9 @@ def readings(
 def _out_of_fold(
     plan: Plan, task: Task, folds: Sequence[Sequence[int]], policy: Policy, training: Training
 ) -> list[Artifact]:
-    """Of each fold, by a model that was fine-tuned on the others."""
+    """Plan scores of each fold by a model fine-tuned on the others."""
     side = _prompts(plan, task, policy)
-    # What stands in for RL concerns the cell alone.
+    # The extra SFT of rl=matched is the cell's control for RL, and no part of mining.
     settings = replace(training.sft, extra_examples=0, extra_epochs=1.0)
     read = []
     for fold in folds:
@@ -95,7 +95,7 @@ def _score(plan: Plan, policy: Policy, prompts: Prompts) -> Artifact:
 
 
 def _judge(plan: Plan, scorer: str, policy: Policy) -> Policy:
-    """The base model of a scorer. One that is not the cell's is held in the same precision."""
+    """The base model of a scorer; one that is not the cell's is loaded in the same precision."""
     if scorer in ("trained", "model"):
         return policy
     settings = ModelSettings(path=scorer, dtype=policy.settings.dtype)
@@ -119,21 +119,22 @@ def _part(plan: Plan, side: Prompts, positions: Sequence[int]) -> Prompts:
 
 
 def _check_folds(scorer: str, train: Sequence[Example], folds: int) -> None:
-    for fold in sampling.folds(train, folds):
+    for fold in sampling.split_folds(train, folds):
         held_out = set(fold)
         left = {example.label for position, example in enumerate(train) if position not in held_out}
         if len(left) < 2:
             raise ValueError(
-                f"the scorer {scorer!r} of uncertainty.scorers is trained out of fold, but beside a fold of the "
-                f"{len(train)} training examples only the labels {sorted(left)} are left; expected two or more"
+                f"the scorer {scorer!r} of uncertainty.scorers is trained out of fold, but without one of the "
+                f"folds the {len(train)} training examples have only the labels {sorted(left)}; expected two or "
+                "more"
             )
 
 
 def _check_model(plan: Plan, scorer: str, task: Task, policy: Policy) -> None:
-    """What is checked of the cell's model and prompts, of a scorer's too."""
+    """Check the model and prompts of a scorer as the cell's own are checked."""
     try:
         judge = _judge(plan, scorer, policy)
         tokenizers.check_answers(judge, task.names, tokenizers.frame(judge).joint)
-        _prompts(plan, task, judge)  # raises where there is no room for a text
+        _prompts(plan, task, judge)  # raises if there is no room for a text
     except (ValueError, OSError) as error:
         raise ValueError(f"the scorer {scorer!r} of uncertainty.scorers cannot be used: {error}") from error

@@ -9,7 +9,7 @@ from genclspp.task import Example, Task
 
 @dataclass(frozen=True)
 class Definition:
-    """Say what each label means. The sentences live with the data set."""
+    """Say what each label means. The sentences belong to the data set."""
 
     def check(self, task: Task) -> None:
         missing = [label for label in task.labels if not task.definitions.get(label, "").strip()]

@@ -12,9 +12,9 @@ from genclspp.task import Example, Task, normalise
 class Icl:
     """Show `shots` training examples.
 
-    select:   "fixed" shows the same to every example (one per class first), "similar" the nearest
-    embedder: for "similar": "tfidf", or a sentence-transformers model
-    seed:     for "fixed": the draw
+    select:   "fixed" shows the same ones in every prompt (one per class first), "similar" the nearest to the query
+    embedder: for "similar": "tfidf", or a sentence-transformers model (a folder or a hub id)
+    seed:     for "fixed": seed of the draw
     """
 
     shots: int = 3
@@ -24,14 +24,14 @@ class Icl:
 
     def __post_init__(self) -> None:
         if self.shots < 1:
-            raise ValueError(f"icl.shots must be at least 1, found {self.shots}")
+            raise ValueError(f"icl.shots={self.shots}; expected 1 or more")
 
     def check(self, task: Task) -> None:
         available = len({normalise(example.text) for example in task.splits["train"]}) - 1
         if self.shots > available:
             raise ValueError(
-                f"icl.shots={self.shots} asks for more demonstrations than there are: "
-                f"the training split of {task.name!r} has {available} different texts besides the query"
+                f"icl.shots={self.shots} asks for more demonstrations than there are; expected at most "
+                f"{available}, as {task.name!r} has {available} different training texts besides the query"
             )
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:

@@ -16,7 +16,7 @@ class Numeric:
     shuffle: int | None = None
 
     def check(self, task: Task) -> None:
-        pass  # every task has numbers
+        pass  # the labels of any task can be numbered
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:
         return {}

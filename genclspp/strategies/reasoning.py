@@ -14,7 +14,7 @@ class Think:
     tokens: int
 
     def check(self, task: Task) -> None:
-        pass  # every text can be thought about; whether SFT has rationales to learn from, the pipeline checks
+        pass  # nothing to check here; the pipeline checks that SFT has rationales to learn from
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:
         return {}

@@ -14,15 +14,15 @@ WANTED = (*SCORERS, "./folder", "organisation/name")
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Offer the answer `surface`; in training, it answers the examples that look ambiguous.
+    """Offer the answer `surface`; in training, it is the answer to the examples that look ambiguous.
 
-    fraction: share of training examples to mark: those of lowest confidence (the paper takes 10 %)
+    fraction: share of training examples to mark: those with the lowest confidence (the paper takes 10 %)
     scorers:  whose confidence, one or several: "tfidf" (a linear model, out of fold), "trained" (the cell's base
-              model, fine-tuned out of fold as the cell's SFT does), "model" (the base model, zero-shot), or
+              model, fine-tuned out of fold with the cell's SFT settings), "model" (the base model, zero-shot), or
               another model, zero-shot: a folder in hub format (with a "/": ./name) or a hub id (organisation/name)
-    folds:    out-of-fold parts: a model trained on the others judges a part, and nothing that it was trained on
-    confidence: "margin" (the best label against the second) or "gold" (the probability of the gold label, which
-              marks what looks mislabelled too)
+    folds:    number of folds; each is scored by a model trained on the others, so none scores what it has seen
+    confidence: "margin" (log-odds of the best label against the second) or "gold" (the probability of the gold
+              label, which also marks examples that look mislabelled)
     """
 
     surface: str = UNCERTAIN
@@ -32,7 +32,7 @@ class Uncertainty:
     confidence: Literal["margin", "gold"] = "margin"
 
     def __post_init__(self) -> None:
-        # Hydra hands over a list
+        # YAML has lists only, and a list would make the record unhashable.
         object.__setattr__(self, "scorers", tuple(self.scorers))
         if not self.scorers:
             raise ValueError(f"uncertainty.scorers is empty; expected one or more of {', '.join(WANTED)}")
@@ -40,22 +40,22 @@ class Uncertainty:
             if name not in SCORERS and "/" not in name:
                 raise ValueError(f"unknown scorer {name!r} in uncertainty.scorers; {hint(name, WANTED)}")
             if self.scorers.count(name) > 1:
-                raise ValueError(f"uncertainty.scorers names {name!r} twice; each scorer can speak once")
+                raise ValueError(f"uncertainty.scorers names {name!r} twice; expected each scorer once")
         if not 0 < self.fraction < 1:
-            raise ValueError(f"uncertainty.fraction must lie between 0 and 1, found {self.fraction}")
+            raise ValueError(f"uncertainty.fraction={self.fraction}; expected a number between 0 and 1")
         if self.folds < 2:
-            raise ValueError(f"uncertainty.folds must be at least 2, found {self.folds}")
+            raise ValueError(f"uncertainty.folds={self.folds}; expected 2 or more")
 
     def check(self, task: Task) -> None:
         if UNCERTAIN in task.labels:
             raise ValueError(
-                f"{task.name!r} has a label {UNCERTAIN!r}, which the strategy uncertainty could not tell from an "
-                "abstention; rename it in the data"
+                f"{task.name!r} has a label {UNCERTAIN!r}, which would be mistaken for the abstention that the "
+                "strategy uncertainty offers; rename the label in the data"
             )
         if self.surface in task.names.values():
             raise ValueError(
-                f"{task.name!r} has a label {self.surface!r} of its own, which the strategy uncertainty would "
-                "shadow; set another name with strategy.uncertainty.surface"
+                f"{task.name!r} has a label named {self.surface!r}, as the strategy uncertainty names its answer; "
+                "set another name with strategy.uncertainty.surface"
             )
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:
