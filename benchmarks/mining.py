@@ -29,7 +29,7 @@ from genclspp.runs.runner import Runner
 from genclspp.runs.terminal import Terminal, quiet
 from genclspp.runs.tracking import Tracker
 from genclspp.selection import facts
-from genclspp.selection.mine import LOGPROBS, add_up, confidences, read, weigh
+from genclspp.selection.mine import LOGPROBS, combine, confidences, fit_weights, read
 from genclspp.selection.scorers import Training
 from genclspp.task import Task
 
@@ -39,11 +39,11 @@ Way = Callable[[Tables, list[int]], np.ndarray]  # -> (examples,) confidence
 
 def weighed(tables: Tables, gold: list[int]) -> np.ndarray:
     """As the stage does it."""
-    return add_up(tables, weigh(tables, gold))
+    return combine(tables, fit_weights(tables, gold))
 
 
 def evenly(tables: Tables, gold: list[int]) -> np.ndarray:
-    return add_up(tables, [1.0] * len(tables))
+    return combine(tables, [1.0] * len(tables))
 
 
 def averaged(tables: Tables, gold: list[int]) -> np.ndarray:
@@ -68,14 +68,14 @@ def ranks(tables: Tables, gold: list[int]) -> np.ndarray:
 
 
 ALONE: dict[str, Way] = {
-    "log-odds of the two best": lambda t, g: margins(weighed(t, g)),
+    "log-odds of the best two": lambda t, g: margins(weighed(t, g)),
     "their difference in probability": lambda t, g: distance(weighed(t, g)),
     "highest probability": lambda t, g: weighed(t, g).max(axis=1),
     "entropy": lambda t, g: entropy(weighed(t, g)),
     "probability of the gold label": lambda t, g: confidences(weighed(t, g), g, "gold"),
 }
 TOGETHER: dict[str, Way] = {
-    "log-probabilities added evenly": lambda t, g: margins(evenly(t, g)),
+    "equal weights": lambda t, g: margins(evenly(t, g)),
     "probabilities averaged": lambda t, g: margins(averaged(t, g)),
     "ranks averaged": ranks,
 }

@@ -42,7 +42,7 @@ from genclspp.runs.tracking import Tracker
 from genclspp.settings import Cell, TrackingSettings
 from genclspp.training import learners, rl, sft
 from genclspp.training.early_stopping import HeldOut
-from genclspp.training.rewards import right, table
+from genclspp.training.rewards import gold_places, reward_table
 from genclspp.training.trainer import train
 from genclspp.trees import scoring
 
@@ -117,7 +117,7 @@ def learn(cell: Cell, out: Path, *, trees: bool) -> Way:
     policy, side, checked = warm_up(cell)
     settings = replace(cell.rl, args={**cell.rl.args, "save_strategy": "no"})
     model = weights.load(policy, train=True)
-    watched = rewards(model, policy, learners.drawn(side, MEASURED, cell.seed), cell)
+    watched = rewards(model, policy, learners.sample_prompts(side, MEASURED, cell.seed), cell)
     held_out = rewards(model, policy, checked, cell)
     before = held_out(model)
     gc.collect()
@@ -125,7 +125,7 @@ def learn(cell: Cell, out: Path, *, trees: bool) -> Way:
     start = time.perf_counter()
     weights.disable_dropout(model)
     problem = learners.Problem(policy, side, cell.rewards, settings, cell.seed, out)
-    rows, _ = rl.draws(model, problem)
+    rows, _ = rl.select_rows(model, problem)
     trainer = settings.learner.trainer(model, problem, rows)
     if not trees:  # the trainer's own way of sampling and of computing log-probabilities
         trainer.__class__ = GRPOTrainer
@@ -164,8 +164,8 @@ def rewards(model: Any, policy: Policy, side: Prompts, cell: Cell) -> Callable[[
     known = HeldOut(
         texts,
         side.completions(),
-        torch.tensor(table(side, cell.rewards)),
-        torch.tensor(right(side)),
+        torch.tensor(reward_table(side, cell.rewards)),
+        torch.tensor(gold_places(side)),
         scoring.label_logprobs(model, tokens, texts, side.completions()),
     )
     return lambda model: known.check(model, tokens, 0).reward

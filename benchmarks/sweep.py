@@ -35,8 +35,8 @@ SWEEPS = {
 }
 WITHOUT = """
 import runpy, sys
-from genclspp.trees import forward
-forward._mismatch = lambda model: "switched off to measure"
+from genclspp.trees import support
+support._mismatch = lambda model: "switched off to measure"
 sys.argv[0] = "run.py"
 runpy.run_path("run.py", run_name="__main__")
 """

@@ -103,7 +103,9 @@ def combinations(shuffle: int | None = None) -> list[tuple[Strategy, ...]]:
 def with_demonstrations(task: Task, shots: int = 3) -> Task:
     """`task` with the same demonstrations for all, as the pipeline finds them."""
     queries = [*task.splits["train"], *task.splits["test"]]
-    return replace(task, neighbours=demonstrations.fixed(task.splits["train"], queries, task.labels, shots, 0))
+    return replace(
+        task, neighbours=demonstrations.choose_fixed(task.splits["train"], queries, task.labels, shots, 0)
+    )
 
 
 def examples(task: Task) -> Sequence[Example]:

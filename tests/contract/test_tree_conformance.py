@@ -189,7 +189,7 @@ def test_other_architectures_fall_back_and_say_so_once(name, tree):
     model = build(OTHERS[name])
     wanted = [True] * len(tree.tokens)
     with torch.no_grad():
-        with pytest.warns(UserWarning, match="cannot read token trees .* plain sequences instead"):
+        with pytest.warns(UserWarning, match="cannot read token trees .* falling back to plain sequences"):
             said = read(model, tree, wanted)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)

@@ -193,7 +193,7 @@ def test_fused_heads_read_the_same_log_probabilities(name, request):
 
 
 def test_fused_heads_would_skip_the_transformation_of_bert(minilm):
-    """Where this fails, TRL has learned of such heads, and `weights.straighten_head` may go."""
+    """Where this fails, TRL has learned of such heads, and `weights.move_head_transform` may go."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(minilm.folder, is_decoder=True).eval()
     ids = torch.randint(5, 500, (2, 9), generator=torch.Generator().manual_seed(0))

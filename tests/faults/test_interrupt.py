@@ -107,7 +107,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def require_clean_stop(done: Done, outputs: Path, stage: str) -> None:
     assert done.code == 130
-    assert done.err.strip() == "interrupted; the same command goes on from here"
+    assert done.err.strip() == "interrupted; run the same command again to resume"
     assert "Traceback" not in done.out
     require_nothing_adopted(outputs, stage)
 

@@ -78,8 +78,8 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     "typo in an argument of TRL": (lambda w: ("sft.args.learning_rat=1",), ("sft.args.learning_rat", "SFTConfig")),
     "typo in a knob": (lambda w: ("strategy=icl", "strategy.icl.shot=5"), ("strategy.icl.shot", "icl.shots")),
     "knob of what is not chosen": (lambda w: ("strategy.icl.shots=5",), ("strategy.icl.shots", "strategy=icl is")),
-    "text for a number": (lambda w: ("dataset.train_size=many",), ("dataset.train_size='many'", "whole number")),
-    "fraction for a whole number": (lambda w: ("seed=1.5",), ("seed=1.5", "whole number")),
+    "text for a number": (lambda w: ("dataset.train_size=many",), ("dataset.train_size='many'", "an integer")),
+    "fraction for a whole number": (lambda w: ("seed=1.5",), ("seed=1.5", "an integer")),
     "text for a truth": (lambda w: ("sft.enabled=maybe",), ("sft.enabled='maybe'", "true or false")),
     "text for a number of TRL's": (lambda w: ("sft.args.max_steps=x",), ("sft.args.max_steps='x'", "int")),
     "unknown word": (lambda w: ("dataset.language=fr",), ("dataset.language='fr'", "en, zh")),
@@ -95,7 +95,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     # strategies and learners
     "more shots than examples": (lambda w: ("strategy=icl", "strategy.icl.shots=99"), ("shots=99", "has 23")),
-    "no shots": (lambda w: ("strategy=icl", "strategy.icl.shots=0"), ("shots", "at least 1")),
+    "no shots": (lambda w: ("strategy=icl", "strategy.icl.shots=0"), ("shots", "expected 1 or more")),
     "the same strategy twice": (lambda w: ("strategy=[icl,icl_similar]",), ("icl, icl_similar", "twice")),
     "definition without definitions": (
         lambda w: (*w.data(), "strategy=definition"),
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "a setting of a learner under the name of RL": (
         lambda w: (*TINY_RL, "rl.entropy=0.3"),
-        ("unknown key rl.entropy", "rl.learner.entropy is there once rl=expected is chosen"),
+        ("unknown key rl.entropy", "rl.learner.entropy exists once rl=expected is chosen"),
     ),
     "typo in an argument of RL, where there is none": (
         lambda w: ("rl=none", "+rl.args.num_train_epoch=2"),
@@ -154,7 +154,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "an argument that is settled elsewhere": (
         lambda w: ("sft=full", "sft.args.output_dir=/nowhere"),
-        ("sft.args.output_dir", "settled by outputs"),
+        ("sft.args.output_dir", "determined by outputs"),
     ),
     "weights of rewards in the wrong place": (
         lambda w: (*TINY_RL, "rl.args.reward_weights=[2]"),
@@ -174,7 +174,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "a reward that is no function": (
         lambda w: (*TINY_RL, "reward.correct._target_=genclspp.training.rewards.COLUMNS"),
-        ("reward.correct._target_", "is no function"),
+        ("reward.correct._target_", "is not a function"),
     ),
     "no reward at all": (lambda w: (*TINY_RL, "~reward"), ("rl=grpo has no reward to maximise", "reward=correct")),
     "an unknown argument of PEFT": (
@@ -198,7 +198,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "one class only": (
         lambda w: w.data(**{split: w.rows(split, 4, ("red",)) for split in ("train", "validation", "test")}),
-        ("one class only", "'red'"),
+        ("only one class", "'red'"),
     ),
     "duplicate label names": (
         lambda w: (*w.data(), "dataset.names={red: colour, blue: colour}"),
@@ -255,7 +255,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "weights cut off": (
         lambda w: w.model(cut("model.safetensors", 5000)),
-        ("model.safetensors is not a whole safetensors file",),
+        ("model.safetensors is not a complete safetensors file",),
     ),
     "half a configuration": (
         lambda w: w.model(cut("config.json", 40)),
@@ -271,7 +271,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "a broken tokenizer": (
         lambda w: w.model(lambda folder: (folder / "tokenizer.json").write_text("{}")),
-        ("tokenizer in", "cannot be opened"),
+        ("tokenizer in", "cannot be loaded"),
     ),
     "an end token that is none": (
         lambda w: ("model.eos='[SEP]'",),
@@ -300,7 +300,7 @@ def require_error(done: Done, outputs: Path) -> str:
     assert done.err.startswith("error: "), done.err
     assert done.err.count("\n") == 1, done.err
     assert "Traceback" not in done.err + done.out
-    assert "error in the program" not in done.err
+    assert "a bug in genclspp" not in done.err
     assert not list((outputs / "results").rglob("*"))
     assert {path.parent.name for path in artifacts(outputs)} <= {"base"}
     assert not list((outputs / "artifacts").rglob("*.partial"))

@@ -105,9 +105,15 @@ def test_the_matched_control_trains_by_sft_alone_on_as_many_examples_as_rl():
     assert matched.sft.extra_epochs == grpo.rl.args["num_train_epochs"] == 3
 
 
-@pytest.mark.parametrize("words", [("rl=matched", "sft=none"), ("rl=grpo", "sft.extra_examples=1")])
-def test_extra_examples_are_for_sft_without_rl(words: tuple[str, ...]):
-    with pytest.raises(ValueError, match=r"sft\.extra_examples=\d+ beside"):
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("rl=matched", "sft=none"), r"sft\.extra_examples=256 extends SFT, found sft=none"),
+        (("rl=grpo", "sft.extra_examples=1"), r"sft\.extra_examples=1 is the control for RL, found rl=grpo"),
+    ],
+)
+def test_extra_examples_are_for_sft_without_rl(words: tuple[str, ...], sentence: str):
+    with pytest.raises(ValueError, match=sentence):
         cell(*words)
 
 

@@ -32,7 +32,7 @@ def test_embedded_neighbours_understand_paraphrases(minilm):
     texts = ["my package has not come", "the weather is fine", "I forgot my password", "a cat sleeps"]
     train = [Example(f"train-{n}", text, "a") for n, text in enumerate(texts)]
     query = Example("q", "Where does the parcel stay?", "a")
-    assert demonstrations.neighbours(train, [query], 1, minilm, "en")["q"][0].id == "train-0"
+    assert demonstrations.find_nearest(train, [query], 1, minilm, "en")["q"][0].id == "train-0"
 
 
 def test_missing_embedder_is_named(tmp_path):

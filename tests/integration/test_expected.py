@@ -18,7 +18,13 @@ from genclspp.settings import ModelSettings, Reward, RlSettings
 from genclspp.store.artifacts import Artifact, Store
 from genclspp.task import UNCERTAIN
 from genclspp.training import learners, rewards, rl
-from genclspp.training.expected_trainer import Stratified, answer_logprobs, objective, outcomes, terms
+from genclspp.training.expected_trainer import (
+    Stratified,
+    answer_logprobs,
+    objective,
+    objective_terms,
+    outcome_logprobs,
+)
 from genclspp.training.grpo_trainer import sample
 from genclspp.trees import scoring
 from tests.tiny import TINY as SMALL
@@ -84,7 +90,7 @@ def test_gradient_equals_finite_differences(policy: Policy) -> None:
     start = answer_logprobs(model, tokens, PROMPTS, ANSWERS).detach() + torch.tensor([0.0, -0.3, 0.2])
 
     def value() -> torch.Tensor:
-        parts = terms(answer_logprobs(model, tokens, PROMPTS, ANSWERS), REWARDS, start)
+        parts = objective_terms(answer_logprobs(model, tokens, PROMPTS, ANSWERS), REWARDS, start)
         return objective(parts, beta=0.1, entropy=0.05, normalise=False)
 
     exact = gradient(model, value())
@@ -115,7 +121,7 @@ def test_gradient_is_what_reinforce_estimates(policy: Policy) -> None:
     logprobs = answer_logprobs(model, tokens, PROMPTS[:1], ANSWERS)
     assert 0.3 < float(logprobs.exp().sum()) < 1  # some answers are invalid, some are not
     rewards = REWARDS[:1]
-    parts = terms(logprobs, rewards, logprobs.detach())
+    parts = objective_terms(logprobs, rewards, logprobs.detach())
     exact = gradient(model, objective(parts, 0.0, 0.0, normalise=False))
 
     torch.manual_seed(0)
@@ -147,15 +153,17 @@ def test_gradient_is_what_reinforce_estimates(policy: Policy) -> None:
 )
 def test_divergence_and_entropy_are_those_of_the_outcomes(ours: list[float], theirs: list[float]) -> None:
     logprobs, start = torch.tensor([ours]), torch.tensor([theirs[: len(ours)]])
-    parts = terms(logprobs, torch.zeros(1, len(ours) + 1), start)
-    p, q = (torch.distributions.Categorical(logits=outcomes(x)[0]) for x in (logprobs, start))
+    parts = objective_terms(logprobs, torch.zeros(1, len(ours) + 1), start)
+    p, q = (torch.distributions.Categorical(logits=outcome_logprobs(x)[0]) for x in (logprobs, start))
     assert torch.allclose(parts.kl[0], torch.distributions.kl_divergence(p, q), atol=1e-4)
     assert torch.allclose(parts.entropy[0], p.entropy(), atol=1e-4)
-    assert torch.allclose(outcomes(logprobs).exp().sum(), torch.ones(()), atol=1e-5)
+    assert torch.allclose(outcome_logprobs(logprobs).exp().sum(), torch.ones(()), atol=1e-5)
 
 
 def test_what_is_written_beside_the_answers_counts_as_anything_else() -> None:
-    parts = terms(torch.log(torch.tensor([[0.2, 0.3]])), torch.tensor([[1.0, 0.0, -1.0]]), torch.zeros(1, 2))
+    parts = objective_terms(
+        torch.log(torch.tensor([[0.2, 0.3]])), torch.tensor([[1.0, 0.0, -1.0]]), torch.zeros(1, 2)
+    )
     assert torch.allclose(parts.invalid, torch.tensor([0.5]))
     assert torch.allclose(parts.reward, torch.tensor([0.2 - 0.5]))
 
@@ -164,7 +172,7 @@ def test_normalised_prompts_weigh_by_their_spread() -> None:
     """As GRPO does: the gradient of a prompt is divided by the standard deviation of its reward."""
     logprobs = torch.log(torch.tensor([[0.9, 0.05], [0.5, 0.4]])).requires_grad_()
     rewards = torch.tensor([[1.0, 0.0, 0.0]] * 2)
-    parts = terms(logprobs, rewards, logprobs.detach())
+    parts = objective_terms(logprobs, rewards, logprobs.detach())
     (plain,) = torch.autograd.grad(objective(parts, 0, 0, normalise=False), logprobs, retain_graph=True)
     (normalised,) = torch.autograd.grad(objective(parts, 0, 0, normalise=True), logprobs)
     assert torch.allclose(normalised, plain / (parts.spread + 1e-4)[:, None])
@@ -182,7 +190,7 @@ def test_each_answer_and_anything_else_have_the_reward_of_their_text() -> None:
         Reward("parsed", rewards.parsed, 0.1),
         Reward("abstained", rewards.abstained, 0.3),
     ]
-    rows = rewards.table(side(uncertain="unsure"), paying)
+    rows = rewards.reward_table(side(uncertain="unsure"), paying)
     # answers "a", "ab", "b c", "unsure", then anything else; right are "a" and "ab"
     assert rows[0] == pytest.approx([1.1, 0.1, 0.1, 0.4, 0.0])
     assert rows[1] == pytest.approx([0.1, 1.1, 0.1, 0.4, 0.0])
@@ -216,7 +224,7 @@ def test_the_trainer_learns_from_stratified_batches(policy: Policy, tmp_path: Pa
     settings = RlSettings(learner=learners.Expected(), args={"per_device_train_batch_size": 2})
     problem = learners.Problem(policy, side(), [Reward("correct", rewards.correct, 1.0)], settings, 0, tmp_path)
     model = weights.load(policy, train=True)
-    trainer = settings.learner.trainer(model, problem, rl.draws(model, problem)[0])
+    trainer = settings.learner.trainer(model, problem, rl.select_rows(model, problem)[0])
     loader = trainer.get_train_dataloader()
     assert [sorted(map(best, batch["rewards"])) for batch in loader] == [[0, 1]] * 4
     loader.set_epoch(3)  # as the trainer tells every epoch

@@ -16,7 +16,7 @@ from genclspp.prompts.draft import Prompt, Prompts
 from genclspp.settings import ModelSettings, Reward, RlSettings
 from genclspp.store.artifacts import Artifact, Store
 from genclspp.training import focus, learners, rewards, rl
-from genclspp.training.early_stopping import Health
+from genclspp.training.early_stopping import EarlyStopping
 from genclspp.training.trainer import CURVES
 from genclspp.trees import scoring
 from tests.tiny import TINY as SMALL
@@ -90,7 +90,7 @@ def accuracy(policy: Policy, out: Path) -> float:
     learned = weights.load(policy.after(Artifact("rl", "1" * 16, out)))
     texts = [item.text for item in SIDE.items]
     logprobs = scoring.label_logprobs(learned, tokenizers.tokenizer(policy), texts, list(ANSWERS))
-    return (logprobs.argmax(1) == torch.tensor(rewards.right(SIDE))).float().mean().item()
+    return (logprobs.argmax(1) == torch.tensor(rewards.gold_places(SIDE))).float().mean().item()
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -130,7 +130,9 @@ def test_a_collapse_is_stopped_and_said(policy: Policy, tmp_path: Path) -> None:
     settings = RlSettings(
         learner=learners.Expected(), args={**ARGS, "learning_rate": 0.05}, checks=9, stop_invalid=0.3
     )
-    with pytest.warns(UserWarning, match=r"RL collapsed at step \d of 9 .*the policy of step \d goes on"):
+    with pytest.warns(
+        UserWarning, match=r"RL collapsed at step \d of 9 .*here with the policy of step \d, the best"
+    ):
         told = fit(policy, settings, tmp_path, PARSED)
     assert told["rl/steps"] < 9
     assert "invalid text rose" in told["rl/collapse"]
@@ -147,10 +149,10 @@ def test_a_policy_that_is_no_longer_a_number_is_a_collapse(
     args = {**SETTINGS[name].args, "learning_rate": 1e25, "max_grad_norm": 1e9}
     settings = replace(SETTINGS[name], args=args, checks=1)
     whole = fit(policy, settings, tmp_path / "whole")
-    assert (whole["rl/best_step"], whole["rl/collapse"]) == (0, "the policy no longer gives numbers")
+    assert (whole["rl/best_step"], whole["rl/collapse"]) == (0, "the policy gives NaN or infinite probabilities")
     assert whole["rl/steps"] < 9  # the check is to come at the end
     with monkeypatch.context() as patch:
-        patch.setattr(Health, "adopt", interrupt)
+        patch.setattr(EarlyStopping, "adopt", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fit(policy, settings, tmp_path / "halted")
     assert fit(policy, settings, tmp_path / "halted") == whole
@@ -165,7 +167,7 @@ def test_without_checks_a_policy_that_is_no_longer_a_number_stops(
     policy: Policy, name: str, tmp_path: Path
 ) -> None:
     args = {**SETTINGS[name].args, "learning_rate": 1e25, "max_grad_norm": 1e9}
-    with pytest.raises(ValueError, match=r"the policy no longer gives numbers: .* than 1e\+25"):
+    with pytest.raises(ValueError, match=r"training diverged: .* a learning_rate below 1e\+25"):
         rl.fit(policy, SIDE, None, [CORRECT], replace(SETTINGS[name], args=args), None, 0, Silent(), tmp_path)
 
 
@@ -174,7 +176,7 @@ def test_a_start_without_numbers_is_refused(policy: Policy, tmp_path: Path) -> N
     torch.nn.init.constant_(model.get_output_embeddings().weight, torch.nan)
     weights.save(model, policy, tmp_path / "broken")
     broken = policy.after(Artifact("rl", "1" * 16, tmp_path / "broken"))
-    with pytest.raises(ValueError, match="the policy that RL starts from gives no numbers"):
+    with pytest.raises(ValueError, match="the policy that RL starts from gives NaN"):
         fit(broken, SETTINGS["expected"], tmp_path / "out")
 
 

@@ -37,16 +37,16 @@ def task() -> Task:
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_no_model_judges_what_it_was_trained_on(tiny, task, count, tmp_path):
     train, training = task.splits["train"], Training(SftSettings(args={"num_train_epochs": 5}), 7)
-    folds = sampling.folds(train, count)
+    folds = sampling.split_folds(train, count)
     plan = Plan(Store(tmp_path), Memory())
-    read = scorers.readings(plan, task, ["trained"], folds, tiny, training)
+    read = scorers.plan_readings(plan, task, ["trained"], folds, tiny, training)
     fits, scores = plan.steps[::2], plan.steps[1::2]
     assert [(fit.role, score.role) for fit, score in zip(fits, scores, strict=True)] == [
         ("mine_sft", "mine_score")
     ] * count
     assert read["trained"] == [score.artifact for score in scores]
     texts = {example.id: normalise(example.text) for example in train}
-    (whole,) = scorers.readings(plan, task, ["model"], folds, tiny, training)["model"]
+    (whole,) = scorers.plan_readings(plan, task, ["model"], folds, tiny, training)["model"]
     every = plan.steps.pop().call.keywords["inputs"].texts
     assert whole.stage == "score"
     of_text = {text: example.id for text, example in zip(every, train, strict=True)}
@@ -126,7 +126,7 @@ def test_a_scorer_of_the_same_weights_says_the_same(warm, outputs, other):
         ),
         (
             ("strategy.uncertainty.scorers=[nobody/nothing]",),
-            ("'nobody/nothing'", "could not be had"),
+            ("'nobody/nothing'", "cannot be downloaded from the hub"),
         ),
         (("strategy.uncertainty.scorers=[{empty}]",), ("uncertainty.scorers", "no config.json")),
         (
@@ -143,7 +143,7 @@ def test_a_scorer_that_cannot_be_used_is_one_sentence(warm, tmp_path, words, nee
     assert done.code == 1
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
-    assert "error in the program" not in done.err
+    assert "a bug in genclspp" not in done.err
     for needle in needles:
         assert needle in done.err
     assert {path.parent.name for path in artifacts(tmp_path / "outputs")} <= {"base"}

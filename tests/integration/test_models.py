@@ -85,7 +85,7 @@ def test_dropout_of_attention_is_switched_off_too(folder, store):
 
 def test_an_unknown_override_is_refused_with_the_nearest_name(folder, store):
     with pytest.raises(
-        ValueError, match=r"overrides\.attention_dropuot is no .* did you mean 'attention_dropout'"
+        ValueError, match=r"overrides\.attention_dropuot is not an entry of .* did you mean 'attention_dropout'"
     ):
         local(folder, store, overrides={"attention_dropuot": 0.25})
 
@@ -106,11 +106,15 @@ def remove(name: str):
 @pytest.mark.parametrize(
     ("spoil", "kind", "message"),
     [
-        (pickle_weights, FileNotFoundError, r"only pytorch_model\.bin, a pickle, which can run code.*safetensors"),
+        (
+            pickle_weights,
+            FileNotFoundError,
+            r"only pytorch_model\.bin, a pickle, .* run code .*safetensors",
+        ),
         (remove("model.safetensors"), FileNotFoundError, r"holds no weights; expected \*\.safetensors"),
         (remove("config.json"), FileNotFoundError, r"has no config\.json; expected a folder in hub format"),
-        (remove("tokenizer.json"), FileNotFoundError, r"has no tokenizer\.json \(a fast tokenizer is needed"),
-        (bring_code, ValueError, r"brings code of its own; read it, then set model\.trust_remote_code=true"),
+        (remove("tokenizer.json"), FileNotFoundError, r"has no tokenizer\.json; expected a fast tokenizer"),
+        (bring_code, ValueError, r"has code of its own; review it, then set model\.trust_remote_code=true"),
     ],
 )
 def test_broken_and_unsafe_folders_are_refused(folder, store, spoil, kind, message):
@@ -134,7 +138,7 @@ def test_missing_models_are_refused(store, settings, message):
 
 def test_a_tokenizer_without_an_end_is_refused(minilm, store):
     """An encoder's tokenizer, for one."""
-    with pytest.raises(ValueError, match=r"has no end token; set model\.eos"):
+    with pytest.raises(ValueError, match=r"has no end-of-sequence token; set model\.eos"):
         tokenizers.tokenizer(folders.resolve(replace(MINILM, eos=None), store))
     assert tokenizers.tokenizer(minilm).eos_token == "[SEP]"
 
@@ -263,7 +267,7 @@ def test_answers_that_the_tokenizer_writes_in_its_own_way_read_back(tiny, minilm
 
 def test_answers_that_the_tokenizer_cannot_write_are_refused(minilm):
     """All of one unknown token: nothing could tell them apart."""
-    with pytest.raises(ValueError, match="cannot write the answer '打车': it reads back as ''; take other"):
+    with pytest.raises(ValueError, match="cannot write the answer '打车': it reads back as ''; choose other"):
         tokenizers.check_answers(minilm, {"a": "打车", "b": "婚恋"}, " ")
 
 
@@ -342,7 +346,7 @@ def test_a_straight_head_computes_the_same(minilm):
     plain = AutoModelForCausalLM.from_pretrained(minilm.folder, is_decoder=True).eval()
     with torch.no_grad():
         before = plain(IDS).logits
-        weights.straighten_head(plain)
+        weights.move_head_transform(plain)
         after = plain(IDS).logits
         states = plain.base_model(IDS).last_hidden_state
     assert torch.equal(before, after)

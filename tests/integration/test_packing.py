@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, BertConfig, GPTNeoConfig, PreTrai
 from trl import SFTConfig, SFTTrainer
 
 from genclspp.training import sft_trainer
-from genclspp.training.sft_trainer import IGNORED, TreeSFTTrainer, count_wishes, together
+from genclspp.training.sft_trainer import IGNORED, TreeSFTTrainer, count_targets, group_rows
 from genclspp.trees.tree import path
 
 VOCABULARY = 60
@@ -152,7 +152,7 @@ def test_gradient_is_that_of_the_model_s_own_loss(config, packed, tmp_path):
 def test_apart_or_together_the_gradient_is_the_same(tmp_path, monkeypatch):
     trainer = make(TreeSFTTrainer, QWEN, tmp_path)
     together = gradient(trainer, lambda batch: trainer.compute_loss(trainer.model, dict(batch)))
-    monkeypatch.setattr(sft_trainer, "MOST", 20)
+    monkeypatch.setattr(sft_trainer, "MAX_NODES", 20)
     apart = gradient(trainer, lambda batch: trainer.compute_loss(trainer.model, dict(batch)))
     assert (together - apart).norm() < 1e-5 * together.norm()
 
@@ -205,14 +205,14 @@ SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_si
 
 @given(SEQUENCES, st.integers(1, 64))
 def test_every_row_is_in_one_group(sequences, hidden):
-    members = [k for group_ in together(sequences, hidden, 32) for k in group_]
+    members = [k for group_ in group_rows(sequences, hidden, 32) for k in group_]
     assert sorted(members) == list(range(len(sequences)))
 
 
 @given(SEQUENCES)
 def test_wishes_are_counted_once_per_example(sequences):
     labels = [[IGNORED] * (len(row) // 2) + row[len(row) // 2 :] for row in sequences]
-    tree, counts = count_wishes(sequences, labels)
+    tree, counts = count_targets(sequences, labels)
     assert sum(counts) == sum(label != IGNORED for row in labels for label in row[1:])
     for node, count in enumerate(counts):
         way = [tree.tokens[step] for step in path(tree, node)]
@@ -230,7 +230,7 @@ def test_long_strangers_are_read_apart_and_a_shared_beginning_holds_together():
     def draw(count):
         return [rng.randrange(1000) for _ in range(count)]
 
-    assert len(together([draw(400) for _ in range(8)], hidden=256, call=32)) == 8
+    assert len(group_rows([draw(400) for _ in range(8)], hidden=256, call=32)) == 8
     stem = draw(400)
-    assert len(together([stem + draw(20) for _ in range(8)], hidden=256, call=32)) == 1
-    assert len(together([draw(20) for _ in range(8)], hidden=256, call=32)) == 1
+    assert len(group_rows([stem + draw(20) for _ in range(8)], hidden=256, call=32)) == 1
+    assert len(group_rows([draw(20) for _ in range(8)], hidden=256, call=32)) == 1

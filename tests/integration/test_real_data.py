@@ -64,7 +64,7 @@ def test_neighbours_are_useful_and_never_the_query(name, language):
         pytest.skip(f"no {name} at {DATA}")
     task = load_real(name, test_size=500, language=language)
     queries = [*task.splits["test"], *task.splits["train"][:500]]
-    found = demonstrations.neighbours(task.splits["train"], queries, 3, "tfidf", language)
+    found = demonstrations.find_nearest(task.splits["train"], queries, 3, "tfidf", language)
     for query in queries:
         texts = [normalise(e.text) for e in found[query.id]]
         assert len(set(texts)) == 3

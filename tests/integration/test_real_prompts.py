@@ -33,13 +33,13 @@ def task(request) -> Task:
 
 def fixed(task: Task) -> Task:
     queries = [*task.splits["train"], *task.splits["test"]]
-    return replace(task, neighbours=demonstrations.fixed(task.splits["train"], queries, task.labels, 3, 0))
+    return replace(task, neighbours=demonstrations.choose_fixed(task.splits["train"], queries, task.labels, 3, 0))
 
 
 def similar(task: Task) -> Task:
     queries = [*task.splits["train"], *task.splits["test"]]
     return replace(
-        task, neighbours=demonstrations.neighbours(task.splits["train"], queries, 3, "tfidf", task.language)
+        task, neighbours=demonstrations.find_nearest(task.splits["train"], queries, 3, "tfidf", task.language)
     )
 
 

@@ -126,7 +126,7 @@ def test_thoughts_cannot_be_enumerated(warm: Warm, outputs: Path):
     assert "rl=grpo" in done.err
 
 
-@pytest.mark.parametrize(("room", "needle"), [("-1", "the closing tag takes"), ("2000", "can be less")])
+@pytest.mark.parametrize(("room", "needle"), [("-1", "the closing tag takes"), ("2000", "; reduce")])
 def test_impossible_room_is_refused(warm: Warm, outputs: Path, room: str, needle: str):
     done = warm.run(*TINY, "reasoning=think", f"reasoning.max_thought_tokens={room}", outputs=outputs)
     assert done.code == 1
@@ -213,12 +213,12 @@ def test_thinking_goes_on_after_an_interruption_with_identical_rows(tiny, tmp_pa
 def test_rewards_are_handed_the_tag_that_the_prompt_has_opened(tiny):
     prompts = side(tiny)
     columns = {
-        name: [row[name] for row in rewards.rows(prompts)]
+        name: [row[name] for row in rewards.reward_rows(prompts)]
         for name in ("answer", "surfaces", "uncertain", "opening")
     }
     whole = [item.written for item in prompts.items]
     for function in (rewards.correct, rewards.parsed, rewards.thought_format):
-        reward = rewards.function(Reward("paid", function))
+        reward = rewards.bind(Reward("paid", function))
         assert reward.__name__ == "paid"
         assert reward(completions=whole, **columns) == [1.0] * len(whole)
         assert reward(completions=columns["answer"], **columns) == [0.0] * len(whole)

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Con
 
 from genclspp.trees import forward, scoring
 from genclspp.trees.scoring import generate, label_logprobs, score
-from genclspp.trees.tree import common
+from genclspp.trees.tree import common_prefix_length
 
 TEXT = "the cat sat on the mat; no match, not a match: yes yes no 12 345 café naïve 分类 unbelievable tables able"
 SPECIAL = ["<unk>", "<bos>", "<eos>", "<pad>", "##"]
@@ -107,7 +107,7 @@ def separately(model, tokenizer, prompt, labels, add_eos=True):
     """Each joined text by itself, scored from the last token common to all of them and the prompt."""
     end = [tokenizer.eos_token_id] if add_eos else []
     joined = [encode(tokenizer, prompt + label) for label in labels]
-    cut = min(common(encode(tokenizer, prompt), ids) for ids in joined)
+    cut = min(common_prefix_length(encode(tokenizer, prompt), ids) for ids in joined)
     scores = []
     for ids in joined:
         logprobs = model(torch.tensor([ids + end])).logits[0].double().log_softmax(-1)

@@ -181,9 +181,9 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_pat
     ("settings", "message"),
     [
         (SftSettings(args={"learning_rat": 1.0}), r"unknown key sft\.args\.learning_rat: .*learning_rate"),
-        (SftSettings(args={"save_strategy": "sometimes"}), r"SFTConfig refuses sft\.args"),
-        (SftSettings(args={"bf16": False}, lora={"rank": 4}), r"LoraConfig refuses sft\.lora"),
-        (SftSettings(args={"bf16": False}, lora={"layers_pattern": "x"}), r"LoraConfig refuses sft\.lora"),
+        (SftSettings(args={"save_strategy": "sometimes"}), r"SFTConfig rejects sft\.args"),
+        (SftSettings(args={"bf16": False}, lora={"rank": 4}), r"LoraConfig rejects sft\.lora"),
+        (SftSettings(args={"bf16": False}, lora={"layers_pattern": "x"}), r"LoraConfig rejects sft\.lora"),
     ],
 )
 def test_settings_that_the_library_refuses_are_named(settings, message):
@@ -192,13 +192,13 @@ def test_settings_that_the_library_refuses_are_named(settings, message):
 
 
 def test_extra_examples_beside_a_number_of_steps_are_refused():
-    with pytest.raises(ValueError, match=r"extra_examples=2 beside .*max_steps"):
+    with pytest.raises(ValueError, match=r"extra_examples=2 conflicts with .*max_steps"):
         SftSettings(args={"max_steps": 4}, extra_examples=2)
 
 
 def test_training_that_ends_without_numbers_leaves_no_policy(tiny, side, tmp_path):
     args = {**SFT_ARGS, "learning_rate": 1e25, "max_grad_norm": 1e9}
-    with pytest.raises(ValueError, match=r"no longer gives numbers: .* lower learning_rate than 1e\+25"):
+    with pytest.raises(ValueError, match=r"training diverged: .* a learning_rate below 1e\+25"):
         sft.fit(tiny, side, SftSettings(args=args), 0, Silent(), tmp_path)
     assert not (tmp_path / POLICY).exists()
 

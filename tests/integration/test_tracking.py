@@ -12,7 +12,7 @@ import pytest
 from genclspp.inference.metrics import Prediction
 from genclspp.runs import tracking, wandb_content
 from genclspp.runs.tracking import Tracker
-from genclspp.runs.wandb_content import flat, is_secret, run_id, tags
+from genclspp.runs.wandb_content import flatten, is_secret, run_id, tags
 from genclspp.settings import TrackingSettings
 from tests.wandb_files import read_runs
 
@@ -34,8 +34,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for name in tracking._said:
-        monkeypatch.setitem(tracking._said, name, False)
+    for name in tracking._state:
+        monkeypatch.setitem(tracking._state, name, False)
 
 
 def tracker(root: Path, config: dict | None = None, sweep: str = "dev", **settings) -> Tracker:
@@ -326,7 +326,7 @@ def test_harmless_names_are_kept():
 
 def test_flat_masks_secrets_at_any_depth():
     config = {"a": {"parts": [{"token": "x"}, {"size": 1}], "token": None}, "xs": (1, Path("b")), "none": {}}
-    assert flat(config) == {"a.parts.0.token": "***", "a.parts.1.size": 1, "a.token": None, "xs": [1, "b"]}
+    assert flatten(config) == {"a.parts.0.token": "***", "a.parts.1.size": 1, "a.token": None, "xs": [1, "b"]}
 
 
 def test_run_ids_are_stable_valid_and_distinct():

@@ -62,10 +62,10 @@ def test_draft_is_yaml_with_a_sentence_for_each_label(server):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["dataset=tickets", "--model", "bad"], "did not answer as /chat/completions does"),
+        (["dataset=tickets", "--model", "bad"], "did not answer in the format of /chat/completions"),
         (["dataset=ticketz", "--model", "good"], "did you mean 'tickets'"),
         (["dataset=local", "dataset.path=gone", "--model", "good"], "gone"),
-        (["model=tiny", "--model", "good"], "'model=tiny' is not about the data set"),
+        (["model=tiny", "--model", "good"], "'model=tiny' does not set the data set"),
     ],
 )
 def test_errors_are_one_sentence(server, words, part):

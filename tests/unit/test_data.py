@@ -364,7 +364,7 @@ YES, NO = '{"text": "one", "label": "yes"}', '{"text": "two", "label": "no"}'
 BAD = {
     # what: (files to write over a good folder, None to delete; settings; what the message must contain)
     "no such folder": ({}, {"path": "gone"}, ["gone", "no such file or folder"]),
-    "no such file": ({}, {"path": "gone.csv"}, ["no file", "gone.csv"]),
+    "no such file": ({}, {"path": "gone.csv"}, ["no such file", "gone.csv"]),
     "no path": ({}, {"path": ""}, ["dataset.path", "needs a file or a folder"]),
     "unknown ending": ({"data.xls": b"x"}, {"path": "data.xls"}, ["data.xls", "'.xls'", ".parquet"]),
     "no train": ({"train.jsonl": None}, {}, ["no split 'train'", "known: test, validation"]),
@@ -413,7 +413,7 @@ BAD = {
     "one class": (
         {"train.jsonl": lines(YES), "validation.jsonl": None, "test.jsonl": lines(YES, YES)},
         {},
-        ["one class only", "'yes'"],
+        ["only one class", "'yes'"],
     ),
     "duplicate ids": (
         {"train.jsonl": lines('{"text": "a", "label": "yes", "id": 7}', '{"text": "b", "label": "no", "id": 7}')},

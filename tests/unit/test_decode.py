@@ -57,7 +57,7 @@ def test_greedy_may_fail_to_answer(written, label):
 
 
 def test_an_unknown_normalisation_is_refused():
-    with pytest.raises(ValueError, match=r"decode\.normalise must be 'mean', 'sum' or 'pmi', found 'median'"):
+    with pytest.raises(ValueError, match=r"decode\.normalise='median'; expected 'mean', 'sum' or 'pmi'"):
         Perplexity("median")  # type: ignore[arg-type]
 
 

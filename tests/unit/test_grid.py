@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from genclspp.report import layout, sheets
-from genclspp.report.grid import Grid, build, missing
+from genclspp.report.grid import Grid, build, count_missing
 
 Record = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -88,11 +88,11 @@ def test_the_order_of_records_does_not_matter():
 def test_missing_cells_are_a_dash_and_counted():
     records = [one for one in pilot() if (one["name"], one["rl"]) != ("pilot2", "none")][:-1]
     grid = made(records, rows=["name"], columns=["rl"], baseline=["rl=none"])
-    assert missing(grid) == (3, 8)
+    assert count_missing(grid) == (3, 8)
     sheet = layout.readable(grid)
     assert sheet.rows[0] == ["pilot2", "–", "44.0 n=1\nΔ –"]
     assert "missing: 3 of 8 cells (rows × columns × seeds) have no accuracy" in sheet.notes
-    assert "missing: 1 of 2 series have no baseline of the same seed" in sheet.notes
+    assert "missing: 1 of 2 series have no baseline with the same seed" in sheet.notes
 
 
 def test_missing_predictions_are_said():
@@ -124,7 +124,7 @@ def test_metrics_that_are_no_shares_stay_as_they_are():
 
 def test_a_value_that_is_none_counts_as_missing():
     records = [record(seed=0), record(seed=1, ece=None)]
-    assert missing(made(records, metric="ece")) == (1, 2)
+    assert count_missing(made(records, metric="ece")) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_a_value_that_is_none_counts_as_missing():
     [
         ({"rows": ["datset"]}, r"unknown word 'datset' in --rows; did you mean 'dataset'"),
         ({"columns": ["r"]}, r"unknown word 'r' in --columns; did you mean 'rl'"),
-        ({"rows": ["seed"]}, r"--rows seed: the means run over the seeds"),
+        ({"rows": ["seed"]}, r"--rows seed: values are averaged over seeds"),
         ({"baseline": ["lr=none"]}, r"unknown word 'lr' in --baseline; did you mean 'rl'"),
         ({"baseline": ["rl"]}, r"--baseline rl: expected word=choice"),
         ({"baseline": ["rl=gppo"]}, r"no record has rl=gppo; did you mean 'grpo'"),
         ({"metric": "acuracy"}, r"unknown metric 'acuracy'; did you mean 'accuracy'"),
         ({"metric": "seed"}, r"unknown metric 'seed'"),
-        ({"rows": ["name"]}, r"rows and columns of name put cells into one place that differ in rl"),
+        ({"rows": ["name"]}, r"--rows and --columns do not separate cells that differ in rl; add rl"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(words: dict[str, Any], sentence: str):
@@ -147,7 +147,7 @@ def test_what_cannot_be_is_one_sentence(words: dict[str, Any], sentence: str):
 
 
 def test_two_records_of_the_same_choices_and_seed_are_refused():
-    with pytest.raises(ValueError, match=r"two records of the same choices and seed 0 .*delete the older"):
+    with pytest.raises(ValueError, match=r"two records with the same choices and seed 0 .*delete the older"):
         made([*pilot(), pilot()[0]])
 
 

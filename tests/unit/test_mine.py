@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from genclspp.data import sampling, tickets
 from genclspp.selection import linear
-from genclspp.selection.mine import LOGPROBS, add_up, calibrate, confidences, mine, weigh
+from genclspp.selection.mine import LOGPROBS, calibrate, combine, confidences, fit_weights, mine
 from genclspp.store.artifacts import Artifact
 from genclspp.task import Example, normalise
 from tests.generated import quick, texts
@@ -20,7 +20,7 @@ def mined(out, examples, **settings):
         "labels": sorted({example.label for example in examples}),
         "language": "en",
         "scorers": ["tfidf"],
-        "folds": sampling.folds(examples, 5),
+        "folds": sampling.split_folds(examples, 5),
         "readings": {},
         "confidence": "margin",
         "fraction": 0.1,
@@ -91,7 +91,7 @@ def test_the_same_examples_are_marked_again(thousand, tmp_path):
 @given(st.lists(st.tuples(texts, st.sampled_from("abc")), min_size=1, max_size=30), st.integers(2, 6))
 def test_every_example_is_in_one_fold_with_its_twins(rows, count):
     examples = [Example(f"train-{n}", text, label) for n, (text, label) in enumerate(rows)]
-    folds = sampling.folds(examples, count)
+    folds = sampling.split_folds(examples, count)
     assert sorted(position for fold in folds for position in fold) == list(range(len(examples)))
     assert len(folds) <= count
     assert all(folds)
@@ -105,7 +105,7 @@ def test_every_example_is_in_one_fold_with_its_twins(rows, count):
 @given(st.lists(st.sampled_from("abc"), min_size=6, max_size=40), st.integers(2, 6), st.integers(0, 9))
 def test_folds_are_alike(labels, count, seed):
     examples = [Example(f"train-{n}", f"text {n}", label) for n, label in enumerate(labels)]
-    folds = sampling.folds(examples, count, seed)
+    folds = sampling.split_folds(examples, count, seed)
     assert len(folds) == count
     assert max(map(len, folds)) - min(map(len, folds)) <= 1
     for label in set(labels):
@@ -116,13 +116,13 @@ def test_folds_are_alike(labels, count, seed):
 def test_no_linear_model_judges_what_it_was_trained_on():
     """Each text has a word of its own: in sample, a linear model would be right and sure of all of them."""
     examples = [Example(f"train-{n}", f"word{n}", "ab"[n % 2]) for n in range(60)]
-    scores = linear.out_of_fold_scores(examples, "ab", sampling.folds(examples, 5), "en")
+    scores = linear.out_of_fold_scores(examples, "ab", sampling.split_folds(examples, 5), "en")
     assert np.ptp(scores, axis=1).max() < 0.5
 
 
 def test_a_label_that_other_folds_do_not_show_is_unlikely():
     examples = [*alternating(20), Example("train-20", "text of its own", "c")]
-    scores = linear.out_of_fold_scores(examples, "abc", sampling.folds(examples, 5), "en")
+    scores = linear.out_of_fold_scores(examples, "abc", sampling.split_folds(examples, 5), "en")
     assert np.isfinite(scores).all()
     assert scores[20, 2] == scores[20].min()
 
@@ -229,9 +229,9 @@ def test_no_other_weights_make_the_gold_labels_more_likely():
     tables = [calibrate(table, gold) for table in tables]
 
     def likelihood(weights) -> float:
-        return add_up(tables, weights)[np.arange(len(gold)), gold].mean()
+        return combine(tables, weights)[np.arange(len(gold)), gold].mean()
 
-    best = weigh(tables, gold)
+    best = fit_weights(tables, gold)
     for change in ([0.05, 0], [-0.05, 0], [0, 0.05], [0, -0.05], [0.05, -0.05]):
         assert likelihood(np.add(best, change)) < likelihood(best)
     assert likelihood(best) > max(likelihood([1, 0]), likelihood([0, 1]))

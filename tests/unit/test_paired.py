@@ -13,8 +13,8 @@ import pytest
 from genclspp.inference import metrics
 from genclspp.inference.metrics import Prediction
 from genclspp.inference.predict import PREDICTIONS
-from genclspp.report.paired import COUNTS, baseline_of, compare, interval, reader
-from genclspp.report.series import Series, doubled, gather, values
+from genclspp.report.paired import COUNTS, baseline_of, bootstrap_interval, compare, reader
+from genclspp.report.series import Series, find_duplicates, gather, values
 from genclspp.task import UNCERTAIN
 
 Record = dict[str, Any]
@@ -48,8 +48,8 @@ def test_series_hold_the_records_that_differ_in_seed_alone():
         ("tickets", "grpo", 3),
         ("trec", "none", 1),
     ]
-    assert not doubled(found)
-    assert len(doubled(gather([*sweep(), record("none", 2, 0.9)]))) == 1
+    assert not find_duplicates(found)
+    assert len(find_duplicates(gather([*sweep(), record("none", 2, 0.9)]))) == 1
 
 
 def test_a_series_does_not_depend_on_the_order_of_records():
@@ -135,11 +135,11 @@ def gaps(generator: np.random.Generator, count: int, seeds: int = 1) -> list[dic
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_interval_holds_the_mean_and_is_the_same_every_time(count: int, seeds: int):
     pairs = gaps(np.random.default_rng(count), count, seeds)
-    low, high = interval(pairs)
+    low, high = bootstrap_interval(pairs)
     mean = fmean(fmean(pair.values()) for pair in pairs)
     assert low <= mean + 1e-12
     assert mean - 1e-12 <= high
-    assert interval(pairs) == (low, high)
+    assert bootstrap_interval(pairs) == (low, high)
 
 
 def test_the_interval_is_the_one_of_examples_drawn_one_by_one():
@@ -147,19 +147,19 @@ def test_the_interval_is_the_one_of_examples_drawn_one_by_one():
     table = np.array([list(pair.values()) for pair in pairs])
     draws = np.random.default_rng(1).integers(400, size=(4000, 400))
     plain = np.percentile(table.mean(axis=0)[draws].mean(axis=1), [2.5, 97.5])
-    assert interval(pairs) == pytest.approx(plain.tolist(), abs=0.01)
+    assert bootstrap_interval(pairs) == pytest.approx(plain.tolist(), abs=0.01)
 
 
 def test_seeds_that_err_alike_do_not_narrow_the_interval():
     (pair,) = gaps(np.random.default_rng(0), 400)
-    assert interval([pair] * 5) == pytest.approx(interval([pair]), abs=1e-9)
+    assert bootstrap_interval([pair] * 5) == pytest.approx(bootstrap_interval([pair]), abs=1e-9)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     generator = np.random.default_rng(3)
     hits = 0
     for _ in range(200):
-        low, high = interval(gaps(generator, 150))
+        low, high = bootstrap_interval(gaps(generator, 150))
         hits += low <= 0 <= high
     assert 180 <= hits <= 198
 
@@ -197,5 +197,5 @@ def test_without_predictions_there_are_no_scores(tmp_path: Path):
 def test_broken_predictions_are_named(content: str, tmp_path: Path):
     (tmp_path / "predict" / "key").mkdir(parents=True)
     (tmp_path / "predict" / "key" / PREDICTIONS).write_text(content)
-    with pytest.raises(ValueError, match=r"key.predictions\.jsonl holds no predictions .*delete"):
+    with pytest.raises(ValueError, match=r"key.predictions\.jsonl cannot be read as predictions .*delete"):
         reader(tmp_path, "accuracy")({"artifact/predict": "key"})

@@ -207,7 +207,7 @@ def test_the_refusal_says_how_many_tokens_and_what_to_switch_off(task, missing):
         else:
             assert "shorten dataset.instruction" in str(refusal.value)
             continue
-        saved = int(re.search(r"would take (-?\d+) less", str(refusal.value)).group(1))
+        saved = int(re.search(r"would take (-?\d+) fewer", str(refusal.value)).group(1))
         assert bytes_of(render(thinner, Example("q", "", task.labels[0]), switched, Frame(), ROOMY).text) == (
             fixed - saved
         )

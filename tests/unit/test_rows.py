@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.data.examples import examples
+from genclspp.data import examples
 from genclspp.data.readers import Table
 from genclspp.settings import DatasetSettings
 from genclspp.task import Example
@@ -19,7 +19,7 @@ def table(*rows: dict, source: str = "train.jsonl", **more) -> Table:
 
 @given(st.lists(st.tuples(st.text("ab 体", min_size=1).filter(str.strip), st.sampled_from("xyz")), min_size=1))
 def test_every_row_becomes_an_example_in_order(rows):
-    made = examples({"train": table(*({"text": text, "label": label} for text, label in rows))}, SETTINGS)
+    made = examples.build({"train": table(*({"text": text, "label": label} for text, label in rows))}, SETTINGS)
     assert made == {"train": tuple(Example(f"train-{n}", text, label) for n, (text, label) in enumerate(rows))}
 
 
@@ -28,25 +28,25 @@ def test_every_row_becomes_an_example_in_order(rows):
     [(" a ", "a"), (3, "3"), (3.0, "3"), (-1, "-1"), (["a"], "a"), (("b",), "b"), ("３", "３"), (True, "True")],
 )
 def test_labels_become_strings(value, label):
-    (made,) = examples({"train": table({"text": "t", "label": value})}, SETTINGS)["train"]
+    (made,) = examples.build({"train": table({"text": "t", "label": value})}, SETTINGS)["train"]
     assert made.label == label
 
 
 def test_class_numbers_become_class_names():
     classes = {"label": ("neg", "pos ")}
-    made = examples(
+    made = examples.build(
         {"train": table({"text": "t", "label": 1}, {"text": "u", "label": 0}, classes=classes)}, SETTINGS
     )
     assert [example.label for example in made["train"]] == ["pos", "neg"]
     with pytest.raises(ValueError, match=r"line 2: 'label' is -1; expected 0 to 1 .*leaves it out"):
-        examples({"train": table({"text": "t", "label": -1}, classes=classes)}, SETTINGS)
+        examples.build({"train": table({"text": "t", "label": -1}, classes=classes)}, SETTINGS)
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": 5, "label": "a"}, r"train\.jsonl, line 3: 'text' is .*; expected a text"),
-        ({"text": None, "label": "a"}, r"line 3: 'text' is .*; expected a text"),
+        ({"text": 5, "label": "a"}, r"train\.jsonl, line 3: 'text' is .*; expected a string"),
+        ({"text": None, "label": "a"}, r"line 3: 'text' is .*; expected a string"),
         ({"text": " \u3000", "label": "a"}, r"line 3: 'text' is empty"),
         ({"text": "t", "label": None}, r"line 3: 'label' is None; expected a label"),
         ({"text": "t", "label": " "}, r"line 3: 'label' is ' '; expected a label"),
@@ -58,7 +58,7 @@ def test_class_numbers_become_class_names():
 )
 def test_bad_rows_are_refused_with_their_place(row, message):
     with pytest.raises(ValueError, match=message):
-        examples({"train": table({"text": "t", "label": "a"}, row)}, SETTINGS)
+        examples.build({"train": table({"text": "t", "label": "a"}, row)}, SETTINGS)
 
 
 def test_splits_are_compared():
@@ -66,14 +66,16 @@ def test_splits_are_compared():
     with pytest.raises(
         ValueError, match=r"test\.jsonl, line 2: label 'refnd' in split 'test' is not in train.*refund"
     ):
-        examples({"train": train, "test": table({"text": "v", "label": "refnd"}, source="test.jsonl")}, SETTINGS)
+        examples.build(
+            {"train": train, "test": table({"text": "v", "label": "refnd"}, source="test.jsonl")}, SETTINGS
+        )
     with pytest.raises(ValueError, match="splits 'train' and 'test' hold the same rows"):
-        examples({"train": train, "test": train}, SETTINGS)
+        examples.build({"train": train, "test": train}, SETTINGS)
 
 
 def test_ids_are_unique_over_all_splits():
     settings = DatasetSettings("local", path="x", id="key")
     train = table({"text": "t", "label": "a", "key": 7})
     test = table({"text": "u", "label": "a", "key": "7"}, source="test.jsonl")
-    with pytest.raises(ValueError, match=r"id '7' stands twice, at train\.jsonl, line 2 and test\.jsonl, line 2"):
-        examples({"train": train, "test": test}, settings)
+    with pytest.raises(ValueError, match=r"id '7' occurs twice, at train\.jsonl, line 2 and test\.jsonl, line 2"):
+        examples.build({"train": train, "test": test}, settings)

@@ -220,7 +220,7 @@ def test_a_key_that_depends_on_what_is_not_known_yet_is_not_known_either(tmp_pat
     assert behind.artifact.key is None
     assert step(tmp_path, behind.artifact).artifact.key is None
     assert not Store(tmp_path).holds(behind.artifact)
-    with pytest.raises(ValueError, match="depends on another one that has to run before it"):
+    with pytest.raises(ValueError, match="depends on a stage that has not run yet"):
         Store(tmp_path).carry_out(behind)
 
 

@@ -54,7 +54,7 @@ def test_a_prompt_does_not_depend_on_its_own_label(task, shuffle, data):
 @given(tasks())
 def test_demonstrations_never_contain_the_query(task):
     task = with_demonstrations(task)
-    near = demonstrations.neighbours(task.splits["train"], examples(task), 3, "tfidf", task.language)
+    near = demonstrations.find_nearest(task.splits["train"], examples(task), 3, "tfidf", task.language)
     for known in (task, replace(task, neighbours=near)):
         for query in examples(task):
             shown = sketch(query, known, [Numeric(), Icl(3)]).demonstrations
@@ -82,7 +82,7 @@ def test_every_surface_reads_back(task, shuffle):
 def test_the_first_demonstrations_are_of_different_labels_without_the_query_too():
     train = tuple(Example(f"train-{n}", f"text {n}", "abcd"[n % 4]) for n in range(40))
     task = Task("t", tuple("abcd"), "Classify.", {"train": train, "test": ()}, {label: label for label in "abcd"})
-    found = demonstrations.fixed(task.splits["train"], task.splits["train"], task.labels, 4, 0)
+    found = demonstrations.choose_fixed(task.splits["train"], task.splits["train"], task.labels, 4, 0)
     for example in train:
         assert {shot.label for shot in found[example.id]} == set("abcd")
     assert len(set(found.values())) == 5  # the same for all but those that are shown
@@ -125,10 +125,10 @@ def test_only_the_marked_answer_uncertain_and_only_where_it_is_offered(task):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Icl(0), "icl.shots must be at least 1, found 0"),
-        (lambda: Uncertainty(fraction=0.0), "uncertainty.fraction must lie between 0 and 1, found 0.0"),
-        (lambda: Uncertainty(fraction=1.0), "uncertainty.fraction must lie between 0 and 1, found 1.0"),
-        (lambda: Uncertainty(folds=1), "uncertainty.folds must be at least 2, found 1"),
+        (lambda: Icl(0), "icl.shots=0; expected 1 or more"),
+        (lambda: Uncertainty(fraction=0.0), "uncertainty.fraction=0.0; expected a number between 0 and 1"),
+        (lambda: Uncertainty(fraction=1.0), "uncertainty.fraction=1.0; expected a number between 0 and 1"),
+        (lambda: Uncertainty(folds=1), "uncertainty.folds=1; expected 2 or more"),
         (lambda: Uncertainty(scorers=()), r"scorers is empty; expected one or more of tfidf, trained, model"),
         (
             lambda: Uncertainty(scorers=["tfdif"]),
@@ -147,13 +147,13 @@ def test_tasks_that_cannot_serve_are_refused():
     train = (Example("train-0", "a", "x"), Example("train-1", "b", "uncertain"), Example("train-2", "B!", "x"))
     names = {"x": "x", "uncertain": "uncertain"}
     task = Task("t", tuple(names), "Classify.", {"train": train}, names, definitions={"x": "What is x.", "y": " "})
-    with pytest.raises(ValueError, match="'t' has 1 different texts besides the query"):
+    with pytest.raises(ValueError, match="'t' has 1 different training texts besides the query"):
         Icl(2).check(task)
     with pytest.raises(ValueError, match=r"defines 1 of 2 labels \(missing: 'uncertain'\)"):
         Definition().check(task)
-    with pytest.raises(ValueError, match=r"has a label 'uncertain', which .* rename it in the data"):
+    with pytest.raises(ValueError, match=r"has a label 'uncertain', which .* rename the label in the data"):
         Uncertainty("unsure").check(task)
-    with pytest.raises(ValueError, match=r"has a label 'x' of its own.*strategy\.uncertainty\.surface"):
+    with pytest.raises(ValueError, match=r"has a label named 'x'.*strategy\.uncertainty\.surface"):
         Uncertainty("x").check(replace(task, labels=("x",)))
     Icl(1).check(task)
     Numeric().check(task)

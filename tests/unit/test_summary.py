@@ -4,7 +4,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from genclspp.report.summary import duration, reference_of, show, table
+from genclspp.report.summary import duration, find_baseline, show, table
 
 Record = dict[str, Any]
 
@@ -75,7 +75,7 @@ def test_each_cell_is_compared_with_zero_shot_and_the_same_other_choices():
 def test_without_a_baseline_the_first_cell_stands_in_and_that_is_said():
     records = [record("icl", "icl", 0.85), record("numeric", "numeric", 0.8)]
     assert [row[2] for row in cells(records)[1:]] == ["first", "-5.0"]
-    assert "above the first cell, as none has a zero-shot one to be compared with" in printed(records)
+    assert "above the first cell, as no cell has a zero-shot counterpart" in printed(records)
 
 
 def test_where_prompts_are_equal_everywhere_the_first_cell_is_the_baseline():
@@ -92,7 +92,7 @@ def test_a_stand_in_beside_real_baselines_is_marked():
 
 def test_a_stand_in_is_of_the_same_data_set():
     records = [record(), record("icl", "icl", dataset="trec"), record("numeric", "numeric", dataset="trec")]
-    assert reference_of(records[2], records) == (records[1], False)
+    assert find_baseline(records[2], records) == (records[1], False)
 
 
 def test_a_given_baseline_is_compared_with_all():
@@ -104,7 +104,7 @@ def test_what_is_equal_everywhere_is_named_once_below():
     text = printed([record(overrides=""), record("icl", "icl", 0.9, overrides="")])
     assert "overrides" not in text
     assert text.count("tickets") == text.count("minilm") == text.count("reward correct") == 1
-    assert "in all: dataset tickets · model minilm · decode ppl" in text
+    assert "all cells: dataset tickets · model minilm · decode ppl" in text
     assert "examples 500 · majority 17.0 · invalid 0.0" in text
     assert "commit" not in text
     assert "0a1b2c" not in text

@@ -214,7 +214,7 @@ def test_rewards_read_what_stands_behind_the_thought(written, answer, is_formed)
 def test_without_an_opening_tag_there_is_no_thought(written):
     given = {"completions": [written], "surfaces": [SURFACES]}
     assert thought_format(**given) == [0]
-    assert thoughts.behind(written) == written
+    assert thoughts.strip(written) == written
 
 
 @quick
@@ -249,7 +249,7 @@ def test_a_gold_thought_is_cut_without_a_trace_in_the_prompt(task):
 
 
 def test_too_little_room_names_the_setting(task):
-    with pytest.raises(ValueError, match=r"reasoning\.max_thought_tokens, now 10000, can be less"):
+    with pytest.raises(ValueError, match=r"reduce reasoning\.max_thought_tokens, which is 10000"):
         build(task.splits["test"], task, [THINK], Frame(), Budget(len, 50))
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.trees.tree import children, common, count_below, grow, path, visible
+from genclspp.trees.tree import ancestor_mask, children, common_prefix_length, count_below, grow, path
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 3), max_size=7), min_size=1, max_size=12)
 
@@ -30,7 +30,7 @@ def test_there_is_one_node_per_distinct_prefix(sequences):
 def test_a_node_sees_exactly_the_way_to_itself(sequences):
     tree = grow(sequences)
     nodes = list(range(len(tree.tokens)))
-    seen = visible(tree, nodes, nodes).tolist()
+    seen = ancestor_mask(tree, nodes, nodes).tolist()
     for node in nodes:
         assert [other for other in nodes if seen[node][other]] == path(tree, node)
 
@@ -64,7 +64,7 @@ def test_count_below_counts_a_node_and_its_descendants(sequences, random):
 
 @given(*[st.lists(st.integers(0, 1))] * 3)
 def test_common_is_the_length_of_the_shared_prefix(stem, a, b):
-    shared = common(stem + a, stem + b)
+    shared = common_prefix_length(stem + a, stem + b)
     assert shared >= len(stem)
     assert (stem + a)[:shared] == (stem + b)[:shared]
     assert (stem + a)[shared : shared + 1] != (stem + b)[shared : shared + 1] or shared == min(
