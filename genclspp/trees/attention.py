@@ -53,7 +53,7 @@ def build_masks(model: Any, mask: Tensor, depths: list[int], key_depths: list[in
             return near
         # Eager attention adds the mask to its scores.
         lowest = torch.finfo(model.dtype).min
-        return torch.zeros(near.shape, device=model.device).masked_fill_(~near, lowest).to(model.dtype)
+        return torch.zeros(near.shape, dtype=model.dtype, device=model.device).masked_fill_(~near, lowest)
 
     # Without layer types (Mistral), a sliding window holds for all layers.
     if not types:
