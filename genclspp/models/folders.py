@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from genclspp.models import gguf
 from genclspp.models.policy import Policy
 from genclspp.settings import ModelSettings
-from genclspp.store.artifacts import Store, stage
+from genclspp.store.artifacts import Step, Store, stage
 from genclspp.store.keys import digest
 from genclspp.suggest import hint
 
@@ -22,15 +23,25 @@ def resolve(settings: ModelSettings, store: Store) -> Policy:
 
     raises: FileNotFoundError or ValueError if the model is missing, broken or unsafe
     """
+    made = _make(settings, store)
+    if made:
+        store.carry_out(made)
+    folder = made.artifact.path if made else locate(settings)
+    check_overrides(folder, settings.overrides)
+    # The files of a converted GGUF name the version of transformers that wrote them; its key does not.
+    contents = str(made.artifact.key) if made and made.stage.name == "convert" else _file_digests(folder)
+    return Policy(settings, folder, identity(contents, settings))
+
+
+def _make(settings: ModelSettings, store: Store) -> Step | None:
+    """What makes the model's folder: from random weights, or from a GGUF file; None if it is there already."""
     if settings.config is not None:
         check_model_type(settings.config, "model.config")
-        made = store.step(partial(make_random, config=settings.config, seed=settings.seed))
-        store.carry_out(made)
-        folder = made.artifact.path
-    else:
-        folder = locate(settings)
-    check_overrides(folder, settings.overrides)
-    return Policy(settings, folder, identity(folder, settings))
+        return store.step(partial(make_random, config=settings.config, seed=settings.seed))
+    pieces = gguf.find(settings)
+    if not pieces:
+        return None
+    return store.step(partial(gguf.convert, file=gguf.open_file(pieces, settings.sha256)))
 
 
 def locate(settings: ModelSettings) -> Path:
@@ -157,12 +168,15 @@ def _digest(path: Path) -> str:
     return target.name if target.parent.name == "blobs" and len(target.name) == 64 else digest(path)
 
 
-def identity(folder: Path, settings: ModelSettings) -> str:
-    """Hash of all that affects what the model computes; the folder's path and the attention kernel do not."""
+def identity(contents: str, settings: ModelSettings) -> str:
+    """Hash of all that affects what the model computes; the folder's path and the attention kernel do not.
+
+    contents: what stands for its files
+    """
     shape: list[Any] = [settings.as_decoder, settings.bos, settings.eos, settings.dtype, settings.seed]
     if settings.overrides:
         shape.append(dict(settings.overrides))
-    return hashlib.sha256(f"{_file_digests(folder)}\n{json.dumps(shape)}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{contents}\n{json.dumps(shape)}".encode()).hexdigest()[:16]
 
 
 @stage("base", version=1)
