@@ -130,17 +130,20 @@ class DatasetSettings(Section, name="dataset"):
 class ModelSettings(Section, name="model"):
     """A causal language model.
 
-    path:       a local folder in hub format, or a hub id; `package` names an installed package that contains it
+    path:       a folder in hub format, a GGUF file, or a hub id; an installed `package` with the model comes first
+    gguf:       GGUF file in `path` or, as PACKAGE/FILE, in packages; several are pieces of one, with this `sha256`
     config:     a transformers configuration, to build a model with random weights drawn from `seed`
     overrides:  entries of the model's own configuration to change, such as {attention_dropout: 0.1}
     as_decoder: load an encoder (BERT) as a causal decoder
-    chat:       use the tokenizer's chat template if it has one; `chat_args` are passed to the template
+    layout:     docs/layouts.md; null takes turns if there is a chat template, else plain. `chat_args` go to it
     max_length: context length to use; null takes the model's own
     attention:  "sdpa", "eager" or "flex_attention" (block masks, compiled: for accelerators and large trees)
     """
 
     path: str = ""
     package: str | None = None
+    gguf: tuple[str, ...] = ()
+    sha256: str | None = None
     revision: str | None = None
     config: Mapping[str, Any] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -148,7 +151,7 @@ class ModelSettings(Section, name="model"):
     as_decoder: bool = False
     bos: str | None = None
     eos: str | None = None
-    chat: bool = True
+    layout: Literal["turns", "single", "plain"] | None = None
     chat_args: Mapping[str, Any] = field(default_factory=dict)
     max_length: Positive | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -216,9 +219,8 @@ class RlSettings(Section, name="rl"):
 class ReasoningSettings(Section, name="reasoning"):
     """A thought before the answer, in training and inference.
 
-    max_thought_tokens: of a thought, closing tag included; null takes the longest training rationale plus eight
-                        (128 without rationales), at most half of the context length; longer rationales are cut
-                        before SFT learns them
+    max_thought_tokens: closing tag included; null takes the longest training rationale and eight more (128 without
+                        any), at most half of the context; longer rationales are truncated before SFT
     """
 
     enabled: bool = False

@@ -42,6 +42,7 @@ CHOICES = {
     "model": "model",
     "strategy@train": "train",
     "strategy@infer": "infer",
+    "layout": "layout",
     "decode": "decode",
     "sft": "sft",
     "rl": "rl",
@@ -112,7 +113,15 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
 
     def name(group: str, section: str) -> str:
         chose = chosen.get(group)
-        if not isinstance(chose, str) and section in ("dataset", "model", "decode", "sft", "rl", "reasoning"):
+        if not isinstance(chose, str) and section in (
+            "dataset",
+            "model",
+            "layout",
+            "decode",
+            "sft",
+            "rl",
+            "reasoning",
+        ):
             raise ValueError(
                 f"{group} takes one choice, found a list; only strategies, rewards and metrics can be combined"
             )
@@ -123,7 +132,8 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
         side: name(f"strategy@{side}", side) if plain.get(side) is not None else both
         for side in ("train", "infer")
     }
-    return {word: sides.get(word) or name(group, group) for group, word in CHOICES.items()}
+    named = {word: sides.get(word) or name(group, group) for group, word in CHOICES.items()}
+    return named | {"layout": plain["model"].get("layout") or "auto"}  # as resolved, by whichever preset
 
 
 def _overrides(config: DictConfig) -> str:

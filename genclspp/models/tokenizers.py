@@ -4,6 +4,7 @@ Prompts contain every special token as text, so the tokenizers loaded here add n
 generation and scoring see the same tokens, in every library.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from genclspp.models import folders
 from genclspp.models.policy import Policy
 from genclspp.prompts import thoughts
-from genclspp.prompts.draft import BEYOND, Budget, Frame
+from genclspp.prompts.draft import BEYOND, Budget, Frame, Turns
 from genclspp.prompts.surfaces import parse
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 # Tokens that a thought may take: beyond the longest rationale; in all, without rationales.
 SPARE, UNKNOWN = 8, 128
 
-SENTINEL = "\u2063content\u2063"
+SENTINEL = "\u2063"  # invisible, and in no template
 # Some chat templates write today's date, which would change the prompts, and so all keys, from day to day.
 TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 
@@ -74,20 +75,59 @@ def frame(policy: Policy) -> Frame:
 @cache
 def _frame(policy: Policy) -> Frame:
     tokens = tokenizer(policy)
-    reserved = _special(tokens)
-    if not (policy.settings.chat and tokens.chat_template):
+    reserved, how = _special(tokens), layout(policy)
+    if how == "plain":
         return Frame(before=str(tokens.bos_token or ""), reserved=reserved)
-    turn = [{"role": "user", "content": SENTINEL}]
-    template = f"{TODAY}{tokens.get_chat_template()}"
-    # Render one turn with a marker as its text; what the template writes around the marker is the frame.
-    given = {"chat_template": template, "add_generation_prompt": True, **policy.settings.chat_args}
-    text = tokens.apply_chat_template(turn, tokenize=False, **given)
-    before, found, after = str(text).partition(SENTINEL)
-    if not found:
+    if how == "single":
+        before, after = _between(policy, ["user"])
+        return Frame(before, after, joint="", reserved=reserved)
+    # What is written between turns must not depend on how many there are.
+    before, query, after = _between(policy, ["system", "user"])
+    _, first, answer, following, last = _between(policy, ["system", "user", "assistant", "user"])
+    longer = _between(policy, ["system", "user", "assistant", "user", "assistant", "user"])
+    if longer != [before, query, answer, following, answer, following, after] or (first, last) != (query, after):
         raise ValueError(
-            f"the chat template in {policy.folder} does not write the user's text; set model.chat=false"
+            f"the chat template in {policy.folder} does not write all earlier turns alike; expected layout=single"
         )
-    return Frame(before, after, joint="", reserved=reserved)
+    return Frame(before, after, joint="", reserved=reserved, turns=Turns(query, answer, following))
+
+
+def layout(policy: Policy) -> str:
+    """Where demonstrations stand: as set, else "turns" with a chat template and "plain" without one.
+
+    raises: ValueError for turns without a chat template
+    """
+    has_template, wanted = bool(tokenizer(policy).chat_template), policy.settings.layout
+    if wanted in ("turns", "single") and not has_template:
+        raise ValueError(
+            f"layout={wanted} needs a chat template, and the model in {policy.folder} has none; expected "
+            "layout=plain"
+        )
+    return wanted or ("turns" if has_template else "plain")
+
+
+def _between(policy: Policy, roles: Sequence[str]) -> list[str]:
+    """What the chat template writes before, between and after messages of these roles.
+
+    A template that knows no system message gets its text at the beginning of the first user's message.
+    """
+    tokens = tokenizer(policy)
+    marks = [f"{SENTINEL}message {place}{SENTINEL}" for place in range(len(roles))]
+    messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+    template = f"{TODAY}{tokens.get_chat_template()}"
+    given = {"chat_template": template, "add_generation_prompt": True, **policy.settings.chat_args}
+    merged = [{"role": "user", "content": "\n\n".join(marks[:2])}, *messages[2:]]
+    for attempt in (messages, merged) if roles[0] == "system" else (messages,):
+        try:
+            text = str(tokens.apply_chat_template(attempt, tokenize=False, **given))
+        except Exception:  # jinja2's, such as "system role not supported"; a template may raise anything
+            continue
+        pieces = re.split("|".join(map(re.escape, marks)), text)
+        if len(pieces) == len(marks) + 1:
+            return pieces
+    raise ValueError(
+        f"the chat template in {policy.folder} does not write the texts of its messages; expected layout=plain"
+    )
 
 
 def _special(tokens: "PreTrainedTokenizerBase") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a prompt will say before it is rendered, and what it is rendered to.
+"""What a prompt will say, before it is text, and what becomes of it.
 
     example ─▶ Draft ─▶ strategy ─▶ strategy ─▶ … ─▶ render ─▶ Prompt
 
@@ -19,7 +19,7 @@ BEYOND = 4  # tokens generated beyond the longest answer, or text that starts li
 
 @dataclass(frozen=True)
 class Draft:
-    """What a prompt will say, before it is rendered. Each strategy fills one field.
+    """What a prompt will say, before it is text. Each strategy fills one field.
 
     surfaces:       label -> the text that stands for it
     uncertain:      surface of the extra answer "uncertain"; None if it is not offered
@@ -49,9 +49,24 @@ class Strategy(Protocol):
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What surrounds the content of every prompt: the turns of a chat template, or a start token.
+class Turns:
+    """What a chat template writes between messages.
 
+    query:  between the instruction and the first text
+    answer: between a text and its answer, if another turn follows
+    next:   between an answer and the next text
+    """
+
+    query: str
+    answer: str
+    next: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What surrounds the content of every prompt: a chat template's own text, or a start token.
+
+    turns:    if demonstrations are earlier turns of a chat; None puts all content into one text
     joint:    separates prompt and answer; tokenised with the answer, so that no token spans the border
     reserved: special tokens, to be defused where a text contains them
     """
@@ -60,6 +75,7 @@ class Frame:
     after: str = ""
     joint: str = " "
     reserved: tuple[str, ...] = ()
+    turns: Turns | None = None
 
     def plain(self, text: str) -> str:
         """`text` with special tokens defused: "[SEP]" becomes "[ SEP]"."""
@@ -93,6 +109,7 @@ class Prompt:
     truncated: whether demonstrations or part of the text were dropped
     thought:   what it should write before the answer, closing tag included; empty if unknown or not wanted
     gold:      the label of the example
+    vote:      the most frequent label of its demonstrations, the best one's if several are; empty without any
     """
 
     id: str
@@ -101,6 +118,7 @@ class Prompt:
     truncated: bool = False
     thought: str = ""
     gold: str = ""
+    vote: str = ""
 
     @property
     def written(self) -> str:
@@ -181,7 +199,7 @@ class Prompts:
         return sum(item.truncated for item in self.items)
 
     def completions(self) -> list[str]:
-        """The answers that the model may write, with `joint`, in the order of `surfaces`."""
+        """What the model may write, in the order of `surfaces`."""
         return [self.joint + surface for surface in self.surfaces.values()]
 
     @property

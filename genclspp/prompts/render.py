@@ -110,19 +110,29 @@ def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Bud
     gold = shorten(thought(draft, example, task, frame), draft.thought_tokens, budget.count)
     learned = thoughts.closed(gold) if gold else ""
     wanted = answer(draft, example, task)
-    return Prompt(example.id, write(kept, cut), wanted, truncated, learned, example.label)
+    vote = _vote(draft.demonstrations[:kept])
+    return Prompt(example.id, write(kept, cut), wanted, truncated, learned, example.label, vote)
+
+
+def _vote(demonstrations: Sequence[Example]) -> str:
+    labels = [shot.label for shot in demonstrations]  # best first, and `max` takes the first of equals
+    return max(labels, key=labels.count, default="")
 
 
 def _write(draft: Draft, query: str, task: Task, frame: Frame) -> str:
     shots = [  # best first in the draft, nearest to the query in the text
-        _turn(frame.plain(shot.text), " " + _solved(draft, shot, task, frame), task)
-        for shot in reversed(draft.demonstrations)
+        (frame.plain(shot.text), _solved(draft, shot, task, frame)) for shot in reversed(draft.demonstrations)
     ]
     after = frame.after
     if draft.thought_tokens:
         # Some chat templates open a thought themselves, or write an empty one: ours replaces it.
         after = f"{after.partition(thoughts.OPEN)[0]}{frame.joint}{thoughts.OPEN}"
-    return frame.before + "\n\n".join([_head(draft, task), *shots, _turn(query, "", task)]) + after
+    head, turns = _head(draft, task), frame.turns
+    if turns:
+        earlier = "".join(f"{text}{turns.answer}{solution}{turns.next}" for text, solution in shots)
+        return f"{frame.before}{head}{turns.query}{earlier}{query}{after}"
+    solved = [_cue(text, f" {solution}", task) for text, solution in shots]
+    return frame.before + "\n\n".join([head, *solved, _cue(query, "", task)]) + after
 
 
 def _solved(draft: Draft, shot: Example, task: Task, frame: Frame) -> str:
@@ -149,7 +159,7 @@ def _head(draft: Draft, task: Task) -> str:
     return "\n".join(lines)
 
 
-def _turn(text: str, written: str, task: Task) -> str:
+def _cue(text: str, written: str, task: Task) -> str:
     words = WORDS[task.language]
     colon = words["colon"].rstrip()
     return f"{words['text']}{words['colon']}{text}\n{words['label']}{colon}{written}"

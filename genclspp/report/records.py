@@ -12,7 +12,9 @@ from genclspp.suggest import hint
 
 Record = Mapping[str, Any]
 
-CHOICES = ("dataset", "model", "train", "infer", "decode", "sft", "rl", "reward", "reasoning", "seed")
+CHOICES = (
+    *("dataset", "model", "train", "infer", "layout", "decode", "sft", "rl", "reward", "reasoning", "seed"),
+)
 STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
@@ -43,9 +45,9 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
         record.setdefault(f"artifact/{role}", step.artifact.key)
         record[f"seconds/{role}"] = record.get(f"seconds/{role}", 0) + written["seconds"]
         found = summary(step.artifact.path)
-        if role == "think":
-            record["unclosed_share"] = found["unclosed_share"]
         for name, value in found.items():
+            if (role, name) in (("think", "unclosed_share"), ("predict", "demonstration_vote")):
+                record[name] = value
             if name in ("tokens", "temperature"):
                 record[f"{name}/{role}"] = record.get(f"{name}/{role}", 0) + value
             elif name.startswith(f"{role}/"):

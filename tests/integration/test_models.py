@@ -211,7 +211,7 @@ def task() -> Task:
 
 @pytest.mark.parametrize("given", [{}, {"quick": True}])
 def test_prompts_are_what_the_chat_template_writes(folder, store, task, given):
-    policy = chat(folder, store, chat_args=given)
+    policy = chat(folder, store, chat_args=given, layout="single")
     frame, tokens = tokenizers.frame(policy), tokenizers.tokenizer(policy)
     (prompt,) = build(
         [Example("test-0", "three", "a")], task, [Icl(1)], frame, tokenizers.budget(policy, ["a"])
@@ -224,20 +224,59 @@ def test_prompts_are_what_the_chat_template_writes(folder, store, task, given):
     ids = tokens.apply_chat_template(turn, add_generation_prompt=True, return_dict=True, **given)["input_ids"]
     assert tokens(prompt.text).input_ids == ids
     assert frame.joint == ""
-    assert tokenizers.frame(replace(policy, settings=replace(policy.settings, chat=False))).joint == " "
+    assert tokenizers.frame(replace(policy, settings=replace(policy.settings, layout="plain"))).joint == " "
 
 
 def test_prompts_are_the_same_every_day(folder, store):
     """Llama 3's template writes the date."""
     day = "{% set day = strftime_now('%d %b %Y') %}{{ day }} "
     policy = chat(folder, store, template=day + TEMPLATE)
-    assert tokenizers.frame(policy).before == "26 Jul 2024 <|start|><|start|>user\n"
+    assert tokenizers.frame(policy).before == "26 Jul 2024 <|start|><|start|>system\n"
 
 
 def test_a_template_that_leaves_the_text_out_is_refused(folder, store):
     policy = chat(folder, store, template="{% for message in messages %}{{ message['content'][0] }}{% endfor %}")
-    with pytest.raises(ValueError, match=r"does not write the user's text; set model\.chat=false"):
+    with pytest.raises(ValueError, match=r"does not write the texts of its messages; expected layout=plain"):
         tokenizers.frame(policy)
+
+
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + TEMPLATE
+FORGETFUL = "{% for message in messages[-1:] %}" + TEMPLATE.partition("{% for message in messages %}")[2]
+NUMBERED = TEMPLATE.replace("<|start|>{{", "<|start|>{{ loop.index }} {{")
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, NO_SYSTEM], ids=["system", "no system role"])
+def test_demonstrations_are_the_earlier_turns_of_the_chat(folder, store, task, template):
+    policy = chat(folder, store, template=template)  # turns is what a chat model gets unless told otherwise
+    third = Example("train-2", "four", "b")
+    task = replace(task, splits={**task.splits, "train": (*task.splits["train"], third)})
+    frame, tokens = tokenizers.frame(policy), tokenizers.tokenizer(policy)
+    (prompt,) = build(
+        [Example("test-0", "three", "a")], task, [Icl(2)], frame, tokenizers.budget(policy, ["a"])
+    ).items
+    head = "Classify.\nLabels: a, b"
+    turns = [("user", "two"), ("assistant", "b"), ("user", "one"), ("assistant", "a"), ("user", "three")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    if template is TEMPLATE:
+        messages.insert(0, {"role": "system", "content": head})
+    else:
+        messages[0]["content"] = f"{head}\n\n{messages[0]['content']}"
+    assert prompt.text == tokens.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert (prompt.vote, prompt.gold) == ("a", "a")
+
+
+@pytest.mark.parametrize("template", [FORGETFUL, NUMBERED], ids=["leaves turns out", "numbers turns"])
+def test_a_template_that_treats_earlier_turns_otherwise_is_refused(folder, store, template):
+    with pytest.raises(ValueError, match=r"expected layout=(single|plain)"):
+        tokenizers.frame(chat(folder, store, template=template))
+
+
+def test_turns_without_a_chat_template_are_refused(tiny):
+    for layout in ("turns", "single"):
+        policy = replace(tiny, settings=replace(tiny.settings, layout=layout))
+        with pytest.raises(ValueError, match=f"layout={layout} needs a chat template"):
+            tokenizers.frame(policy)
+    assert tokenizers.layout(replace(tiny, settings=replace(tiny.settings, layout=None))) == "plain"
 
 
 def test_no_text_can_end_its_turn(folder, store, task):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.prompts.draft import Budget, Frame
+from genclspp.prompts.draft import Budget, Frame, Turns
 from genclspp.prompts.render import build, sketch
 from genclspp.prompts.surfaces import parse
 from genclspp.selection import demonstrations
@@ -18,25 +18,33 @@ from genclspp.task import UNCERTAIN, Example, Task, normalise
 from tests.generated import combinations, examples, quick, tasks, with_demonstrations
 
 ROOMY = Budget(len, 100_000)
+# Demonstrations in one text, and as earlier turns of a chat.
+LAYOUTS = {
+    "one text": Frame(),
+    "turns": Frame("<s>", "</u><a>", joint="", reserved=("</u>",), turns=Turns("</s><u>", "</u><a>", "</a><u>")),
+}
+in_every_layout = pytest.mark.parametrize("frame", LAYOUTS.values(), ids=LAYOUTS.keys())
 shuffles = st.one_of(st.none(), st.integers(0, 3))
 
 
+@in_every_layout
 @quick
 @given(tasks(), shuffles)
-def test_the_order_of_strategies_does_not_matter(task, shuffle):
+def test_the_order_of_strategies_does_not_matter(frame, task, shuffle):
     task = with_demonstrations(task)
     query = task.splits["test"][:2]
     seen = {}
     for strategies in combinations(shuffle=shuffle):
-        built = build(query, task, strategies, Frame(), ROOMY)
+        built = build(query, task, strategies, frame, ROOMY)
         assert seen.setdefault(frozenset(strategies), built) == built
     assert len(seen) == 16
     assert len({(prompts.items[0].text, prompts.items[0].answer) for prompts in seen.values()}) >= 4
 
 
+@in_every_layout
 @quick
 @given(tasks(), shuffles, st.data())
-def test_a_prompt_does_not_depend_on_its_own_label(task, shuffle, data):
+def test_a_prompt_does_not_depend_on_its_own_label(frame, task, shuffle, data):
     """Neither on that of the example itself, nor by way of the demonstrations that are chosen for it."""
     query = data.draw(st.sampled_from(examples(task)))
     flipped = replace(query, label=data.draw(st.sampled_from([x for x in task.labels if x != query.label])))
@@ -45,8 +53,8 @@ def test_a_prompt_does_not_depend_on_its_own_label(task, shuffle, data):
     }
     before, after = with_demonstrations(task), with_demonstrations(replace(task, splits=splits))
     for strategies in combinations(shuffle=shuffle):
-        (first,) = build([query], before, strategies, Frame(), ROOMY).items
-        (second,) = build([flipped], after, strategies, Frame(), ROOMY).items
+        (first,) = build([query], before, strategies, frame, ROOMY).items
+        (second,) = build([flipped], after, strategies, frame, ROOMY).items
         assert first.text == second.text
 
 
@@ -64,12 +72,13 @@ def test_demonstrations_never_contain_the_query(task):
             assert {shot.id for shot in shown} <= {e.id for e in task.splits["train"]}
 
 
+@in_every_layout
 @quick
 @given(tasks(), shuffles)
-def test_every_surface_reads_back(task, shuffle):
+def test_every_surface_reads_back(frame, task, shuffle):
     task = with_demonstrations(task)
     for strategies in combinations(shuffle=shuffle):
-        prompts = build(task.splits["test"][:1], task, strategies, Frame(), ROOMY)
+        prompts = build(task.splits["test"][:1], task, strategies, frame, ROOMY)
         offered = [*task.labels, UNCERTAIN] if Uncertainty(surface="uncertain?") in strategies else [*task.labels]
         assert list(prompts.surfaces) == offered
         for label, written in zip(prompts.surfaces, prompts.completions(), strict=True):
