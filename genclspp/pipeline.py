@@ -65,7 +65,9 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     done, is_new = carry_out(lambda: plan(cell, memory), runner)
     predictions = predict.read(done.steps[-1].artifact.path)
     labels = _task(cell, memory).labels
-    record = records.summarise(cell, done.steps, metrics.compute(predictions, labels, cell.seed, cell.metrics))
+    measured = metrics.compute(predictions, labels, cell.seed, cell.metrics)
+    layout = tokenizers.layout(start(cell, memory).base)
+    record = records.summarise(cell, done.steps, {"layout": layout, **measured})
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
@@ -86,7 +88,7 @@ def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:
         planned = make()
         for note in planned.notes:
             if note not in notes:
-                runner.terminal.say(f"  {note}")
+                runner.terminal.tell(note)
         notes.update(planned.notes)
         for step in planned.steps:
             if step.artifact.key and (step.role, step.artifact.key) not in done:
@@ -94,7 +96,7 @@ def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:
                 is_new |= computed
                 done.add((step.role, step.artifact.key))
                 if line := _describe(step, computed):
-                    runner.terminal.say(f"  {line}")
+                    runner.terminal.tell(line)
         if planned.is_known:
             return planned, is_new
 
@@ -103,7 +105,8 @@ def _describe(step: Step, computed: bool) -> str | None:
     """What a person wants to know about a finished step at once, in one line."""
     if step.role == "mine" and computed:
         return mine.describe(step.artifact.path)
-    return rl.describe(step.artifact.path) if step.role == "rl" else None
+    described = {"rl": rl.describe, "predict": predict.describe}
+    return described[step.role](step.artifact.path) if step.role in described else None
 
 
 def _task(cell: Cell, memory: Memory) -> Task:

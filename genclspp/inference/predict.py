@@ -1,6 +1,7 @@
 """The last step of inference: from scores and completions to labels and calibrated probabilities."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from genclspp.store.artifacts import Artifact, stage
 from genclspp.store.files import write_json
 from genclspp.task import UNCERTAIN
 
-PREDICTIONS = "predictions.jsonl"
+PREDICTIONS, SUMMARY = "predictions.jsonl", "summary.json"
+SHOWN = 60  # characters of an invalid completion
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Scored:
             )
 
 
-@stage("predict", version=1)
+@stage("predict", version=2)
 def predict(tested: Scored, held_out: Scored | None, decoder: Decoder, out: Path) -> None:
     """Decode the scores of `tested`; leave one row per example in `predictions.jsonl`, with its thought if any.
 
@@ -68,10 +70,13 @@ def predict(tested: Scored, held_out: Scored | None, decoder: Decoder, out: Path
     temperature = fit_temperature([real(said) for said in known], golds)
     items = tested.prompts.items
     thought_of = think.read(tested.thoughts.path) if tested.thoughts else None
+    invalid = Counter[str]()
     with (out / PREDICTIONS).open("w", encoding="utf-8") as file:
         for place, (item, said) in enumerate(zip(items, tested.read(), strict=True)):
             scores = real(said)
             label = decoder.choose(said, surfaces)
+            if label is None:
+                invalid[(said.completion or "").strip()[:SHOWN]] += 1
             prediction = Prediction(
                 id=item.id,
                 gold=item.gold,
@@ -85,7 +90,23 @@ def predict(tested: Scored, held_out: Scored | None, decoder: Decoder, out: Path
             if thought_of is not None:
                 row["thought"] = thought_of[place]
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    write_json(out / "summary.json", {"temperature": temperature, "held_out": len(known)})
+    told = {"temperature": temperature, "held_out": len(known), "invalid": invalid.most_common(3)}
+    write_json(out / SUMMARY, {**told, **_vote(tested.prompts)})
+
+
+def describe(folder: Path) -> str | None:
+    """The most frequent invalid completions, on one line: they show why answers are invalid. None without any."""
+    invalid = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["invalid"]
+    shown = ", ".join(f"{text!r} ({count})" for text, count in invalid)
+    return f"most frequent invalid completions: {shown}" if shown else None
+
+
+def _vote(prompts: Prompts) -> dict[str, float]:
+    """How often the vote of the demonstrations is right: what in-context learning has to beat, without a model."""
+    items = prompts.items
+    if not items or not all(item.vote for item in items):
+        return {}
+    return {"demonstration_vote": sum(item.vote == item.gold for item in items) / len(items)}
 
 
 def _probabilities(labels: Sequence[str], scores: Sequence[float], temperature: float) -> dict[str, float]:

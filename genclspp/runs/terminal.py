@@ -41,6 +41,10 @@ class Terminal:
         """Print one line with [rich markup]; text from outside has to be escaped."""
         self.console.print(line, soft_wrap=True)
 
+    def tell(self, line: str) -> None:
+        """Print one line about the cell, whatever signs it holds."""
+        self.say(f"  {escape(line)}")
+
     def heading(self, cell: Cell) -> None:
         named = {**cell.choices, "seed": str(cell.seed)}
         words = [f"[cyan]{group}[/]={escape(choice)}" for group, choice in named.items()]
