@@ -72,12 +72,12 @@ def rendered(
 def write(side: str, prompts: Prompts, base: "Policy") -> None:
     from genclspp.models import tokenizers
 
-    console = Console(highlight=False)
-    lengths = [len(tokenizers.tokenizer(base).encode(item.text)) for item in prompts.items]
-    for item in prompts.items[: int(SHOW)]:
-        console.rule(f"{side}: {item.id}")
+    console, tokens = Console(highlight=False), tokenizers.tokenizer(base)
+    lengths = [len(tokens.encode(item.text)) for item in prompts.items]
+    for item, length in zip(prompts.items[: int(SHOW)], lengths, strict=False):
+        console.rule(f"{side}: {item.id}, {length} tokens")
         console.print(Text(item.text), end="")
-        console.print(Text(f"{prompts.joint}⟶ {item.written}", style="bold green"))
+        console.print(Text(f"{prompts.joint}⟶ {item.written}{tokens.eos_token}", style="bold green"))
     cut = sum(item.truncated for item in prompts.items)
     console.rule(
         f"{side}: {len(prompts.items)} prompts, {min(lengths)} to {max(lengths)} tokens, {cut} truncated, "
