@@ -18,7 +18,7 @@ from genclspp.store.files import write_json
 SCORES, COMPLETIONS = "scores.jsonl", "completions.json"
 
 
-@stage("score", version=1)
+@stage("score", version=2)
 def score(
     policy: Policy,
     inputs: ModelInputs,
@@ -45,7 +45,7 @@ def score(
     write_json(out / "summary.json", {"prompts": len(texts), "tokens": round(tokens)})
 
 
-@stage("complete", version=1)
+@stage("complete", version=2)
 def complete(
     policy: Policy,
     inputs: ModelInputs,

@@ -15,6 +15,7 @@ from genclspp.models.policy import Policy
 from genclspp.prompts import thoughts
 from genclspp.prompts.draft import BEYOND, Budget, Frame, Turns
 from genclspp.prompts.surfaces import parse
+from genclspp.settings import ModelSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,14 +55,29 @@ def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
             raise ValueError(f"model.{name}={token!r} is not in the vocabulary of the model in {policy.folder}")
     if settings.bos:
         tokens.bos_token = settings.bos
-    if settings.eos:
-        tokens.eos_token = settings.eos
+    # A chat model ends a turn with the token of its template, whatever its tokenizer calls eos.
+    if eos := settings.eos or _turn_end(tokens, settings):
+        tokens.eos_token = eos
     if tokens.eos_token is None:
         raise ValueError(f"the tokenizer in {policy.folder} has no end-of-sequence token; set model.eos")
     tokens.pad_token = tokens.pad_token or tokens.eos_token
     tokens.padding_side = "left"
     tokens.model_max_length = int(1e9)  # no limit here: `budget` keeps prompts short enough
     return tokens
+
+
+def _turn_end(tokens: "PreTrainedTokenizerBase", settings: ModelSettings) -> str | None:
+    """The special token that the chat template writes right after an assistant message; None if there is none."""
+    if not tokens.chat_template:
+        return None
+    roles = [("user", "text"), ("assistant", SENTINEL), ("user", "text")]
+    messages = [{"role": role, "content": content} for role, content in roles]
+    try:
+        text = str(tokens.apply_chat_template(messages, tokenize=False, **settings.chat_args))
+    except Exception:  # a template that knows no earlier turns: `frame` says so where they are wanted
+        return None
+    after = text.partition(SENTINEL)[2]
+    return next((token for token in _special(tokens) if after.startswith(token)), None)
 
 
 def frame(policy: Policy) -> Frame:

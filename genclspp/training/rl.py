@@ -39,7 +39,7 @@ def check(settings: RlSettings, count: int) -> None:
         learner.check(build_arguments(learner.arguments(), settings.args, "rl.args", 0, Path()), count)
 
 
-@stage("rl", version=1)
+@stage("rl", version=2)
 def fit(
     policy: Policy,
     prompts: Prompts,

@@ -25,7 +25,7 @@ def check(settings: SftSettings) -> None:
         adapter(settings.lora)
 
 
-@stage("sft", version=1)
+@stage("sft", version=2)
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
     """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`.
 

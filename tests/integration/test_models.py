@@ -271,6 +271,15 @@ def test_a_template_that_treats_earlier_turns_otherwise_is_refused(folder, store
         tokenizers.frame(chat(folder, store, template=template))
 
 
+@pytest.mark.parametrize(("end", "wanted"), [("<|end|>", "<|end|>"), ("<|pad|>", "<|pad|>"), ("", "<|end|>")])
+def test_an_answer_ends_with_the_token_that_ends_its_turn(folder, store, end, wanted):
+    policy = chat(folder, store, template=TEMPLATE.replace("<|end|>", end))
+    assert tokenizers.tokenizer(policy).eos_token == wanted
+    assert weights.load(policy).generation_config.eos_token_id == tokenizers.tokenizer(policy).eos_token_id
+    chosen = replace(policy, settings=replace(policy.settings, eos="<|start|>"))
+    assert tokenizers.tokenizer(chosen).eos_token == "<|start|>"
+
+
 def test_turns_without_a_chat_template_are_refused(tiny):
     for layout in ("turns", "single"):
         policy = replace(tiny, settings=replace(tiny.settings, layout=layout))
