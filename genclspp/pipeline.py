@@ -64,10 +64,10 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     runner = Runner(memory, terminal, tracker, cell.predict.batch_size)
     done, is_new = carry_out(lambda: plan(cell, memory), runner)
     predictions = predict.read(done.steps[-1].artifact.path)
-    labels = _task(cell, memory).labels
+    walk = start(cell, memory)
+    labels = walk.task.labels
     measured = metrics.compute(predictions, labels, cell.seed, cell.metrics)
-    layout = tokenizers.layout(start(cell, memory).base)
-    record = records.summarise(cell, done.steps, {"layout": layout, **measured})
+    record = records.summarise(cell, done.steps, {"layout": tokenizers.layout(walk.base), **measured})
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
@@ -109,20 +109,16 @@ def _describe(step: Step, computed: bool) -> str | None:
     return described[step.role](step.artifact.path) if step.role in described else None
 
 
-def _task(cell: Cell, memory: Memory) -> Task:
-    return memory.once(lambda: load(cell.dataset), "task", cell.dataset)
-
-
 def start(cell: Cell, memory: Memory) -> Walk:
     """Load the data and find the base model of a cell; its plan is still empty."""
     store = Store(Path(cell.outputs) / "artifacts")
-    task = _task(cell, memory)
+    task = memory.once(lambda: load(cell.dataset), "task", cell.dataset)
     base = memory.once(lambda: folders.resolve(cell.model, store), "model", cell.model)
     walk = Walk(cell, task, base, Plan(store, memory))
     if cell.reasoning.enabled and cell.sft.enabled:
         _check_rationales(task)
-    for strategy in (*cell.train, *cell.infer):
-        strategy.check(task)
+    for strategy in (*cell.train, *cell.infer):  # some look at every training text
+        memory.once(partial(strategy.check, task), "check of a strategy", task, strategy)
     return walk
 
 

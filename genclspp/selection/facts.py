@@ -113,7 +113,8 @@ def _uncertain(
 ) -> tuple[frozenset[str] | None, object]:
     """Ids of the training examples that look ambiguous (None: not known yet), and what they are derived from."""
     train, judges = task.splits["train"], tuple(how.pop("scorers"))
-    scorers.check(plan, task, judges, folds, policy, training.sft)
+    check = partial(scorers.check, plan, task, judges, folds, policy, training.sft)
+    plan.memory.once(check, "check of scorers", task.key, judges, folds, policy, policy.settings, training.sft)
     parts = plan.memory.once(lambda: sampling.split_folds(train, folds), "folds", task.key, folds)
     readings = scorers.plan_readings(plan, task, judges, parts, policy, training)
 
