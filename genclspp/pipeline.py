@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from genclspp.data.load import load
-from genclspp.data.sampling import stratified_order, subsample
-from genclspp.inference import metrics, predict, score, think
+from genclspp.data.sampling import split_validation, stratified_order
+from genclspp.inference import predict, score, think
 from genclspp.inference.predict import Scored
 from genclspp.models import folders, tokenizers
 from genclspp.models.policy import Policy
@@ -63,15 +63,15 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     terminal.heading(cell)
     runner = Runner(memory, terminal, tracker, cell.predict.batch_size)
     done, is_new = carry_out(lambda: plan(cell, memory), runner)
-    predictions = predict.read(done.steps[-1].artifact.path)
-    walk = start(cell, memory)
+    walk, predicted = start(cell, memory), done.steps[-1].artifact.path
     labels = walk.task.labels
-    measured = metrics.compute(predictions, labels, cell.seed, cell.metrics)
-    record = records.summarise(cell, done.steps, {"layout": tokenizers.layout(walk.base), **measured})
+    measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
+    settled = {"layout": tokenizers.layout(walk.base), "precision": walk.base.settings.precision}
+    record = records.summarise(cell, done.steps, settled | measured)
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
-        tracker.result(path.stem, record, predictions, labels)
+        tracker.result(path.stem, record, predict.read(predicted), labels)
     terminal.result(record)
     return record
 
@@ -202,7 +202,7 @@ def _learn(walk: Walk) -> Policy:
         learn = partial(sft.fit, policy=policy, prompts=taught.taught, settings=cell.sft, seed=cell.seed)
         policy = policy.after(plan.add(learn))
     if cell.rl.learner:
-        few = _with_validation(walk, cell.rl.held_out)
+        few = _with_validation(walk, checks=True)
         checked = prompts(few, ("validation",), cell.train) if few.task.splits["validation"] else None
         reinforce = partial(
             rl.fit,
@@ -218,15 +218,17 @@ def _learn(walk: Walk) -> Policy:
     return policy
 
 
-def _with_validation(walk: Walk, size: int) -> Walk:
-    """`walk` with at most `size` validation examples."""
+def _with_validation(walk: Walk, *, checks: bool) -> Walk:
+    """`walk` with a part of the validation split: that of RL's checks, or the one that cells are compared on."""
+    cell = walk.cell
 
     def choose() -> Task:
-        held_out = subsample(walk.task.splits["validation"], size, walk.cell.dataset.seed)
-        return replace(walk.task, splits={**walk.task.splits, "validation": held_out})
+        whole = walk.task.splits["validation"]
+        checked, compared = split_validation(whole, cell.rl.held_out, cell.predict.validation, cell.dataset.seed)
+        return replace(walk.task, splits={**walk.task.splits, "validation": checked if checks else compared})
 
-    task = walk.plan.memory.once(choose, "validation examples", walk.task, size, walk.cell.dataset.seed)
-    return replace(walk, task=task)
+    of = (walk.task, checks, cell.rl.held_out, cell.predict.validation, cell.dataset.seed)
+    return replace(walk, task=walk.plan.memory.once(choose, "validation examples", *of))
 
 
 def _warm_up(side: Prompts, share: float, seed: int) -> tuple[Prompts, Prompts]:
@@ -243,27 +245,25 @@ def _taught(count: int, share: float) -> int:
 
 
 def _infer(walk: Walk, policy: Policy) -> None:
-    """Plan predictions on the test split, calibrated on (a part of) the validation split."""
-    cell = walk.cell
-    few = _with_validation(walk, cell.predict.calibration)
-    tested = _read(walk, policy, "test", "", completes=cell.decoder.needs_completion)
-    held_out = _read(few, policy, "validation", "_held_out") if few.task.splits["validation"] else None
-    walk.plan.add(partial(predict.predict, tested=tested, held_out=held_out, decoder=cell.decoder))
+    """Plan predictions on the test split, and on validation examples, which also calibrate the probabilities."""
+    tested = _read(walk, policy, "test", "")
+    few = _with_validation(walk, checks=False)
+    validated = _read(few, policy, "validation", "_validation") if few.task.splits["validation"] else None
+    walk.plan.add(partial(predict.predict, tested=tested, validated=validated, decoder=walk.cell.decoder))
 
 
-def _read(walk: Walk, policy: Policy, split: str, suffix: str, *, completes: bool = False) -> Scored:
+def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
     """Plan what the decoder needs of a split: thoughts if wanted, then the scores of all answers after them.
 
     suffix: of the stages' roles
-    completes: whether greedy completions are needed as well
     """
     cell, plan = walk.cell, walk.plan
     side = prompts(walk, (split,), cell.infer)
-    thought = completions = prior = None
+    thought = completions = prior = itself = None
     if side.thought_tokens:
         thought = plan.add(partial(think.think, policy=policy, inputs=side.inputs), f"think{suffix}")
     scores = plan.add(partial(score.score, policy=policy, inputs=side.inputs, thoughts=thought), f"score{suffix}")
-    if completes:
+    if "completion" in cell.decoder.needs:
         most = cell.predict.max_new_tokens
         write = partial(
             score.complete,
@@ -274,12 +274,15 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str, *, completes: boo
             max_new_tokens=side.answer_tokens + BEYOND if most is None else most,
         )
         completions = plan.add(write, f"complete{suffix}")
-    if cell.decoder.needs_prior:  # read after the same thought, so that only the text differs
+    if "prompt" in cell.decoder.needs:
+        weigh = partial(score.score_prompts, policy=policy, inputs=side.inputs, thoughts=thought)
+        itself = plan.add(weigh, f"score_prompts{suffix}")
+    if "prior" in cell.decoder.needs:  # read after the same thought, so that only the text differs
         blank = prompts(walk, (split,), cell.infer, blank=True)
         prior = plan.add(
             partial(score.score, policy=policy, inputs=blank.inputs, thoughts=thought), f"prior{suffix}"
         )
-    return Scored(side, scores, thought, completions, prior)
+    return Scored(side, scores, thought, completions, prior, itself)
 
 
 def _check_arguments(walk: Walk) -> None:

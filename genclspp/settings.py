@@ -4,73 +4,14 @@ Each section checks itself: choices and bounds are part of a field's type. Check
 in `cli/agreement.py`; what the data and the model allow is checked while a cell is planned.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from genclspp.section import Count, NotNegative, Positive, Section, Share
 from genclspp.suggest import hint
 from genclspp.task import SPLITS
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The range that a number may take, from `low` to `high`; `is_open` excludes both ends."""
-
-    low: float
-    high: float = math.inf
-    is_open: bool = False
-
-    def allow(self, value: float) -> bool:
-        return self.low < value < self.high if self.is_open else self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        if math.isinf(self.high):
-            return f"{self.low:g} or more"
-        return f"a number between {self.low:g} and {self.high:g}"
-
-
-Count = Annotated[int, Bounds(0)]
-Positive = Annotated[int, Bounds(1)]
-Share = Annotated[float, Bounds(0, 1, is_open=True)]
-NotNegative = Annotated[float, Bounds(0)]
-
-
-class Section:
-    """A section of the configuration, which checks itself."""
-
-    section: ClassVar[str]  # its key in the configuration
-
-    def __init_subclass__(cls, name: str) -> None:
-        cls.section = name
-
-    def __post_init__(self) -> None:
-        """Raise ValueError, with the full key, for a value outside the choices or bounds of its type."""
-        for name, options in _limits(cast(Any, type(self))).items():
-            value = getattr(self, name)
-            if isinstance(options, Bounds) and value is not None and not options.allow(value):
-                raise ValueError(f"{self.section}.{name}={value}; expected {options}")
-            if isinstance(options, tuple) and value not in (None, *options):
-                raise ValueError(f"{self.section}.{name}={value!r}; {hint(value, options)}")
-
-
-@cache
-def _limits(kind: type) -> dict[str, Bounds | tuple[Any, ...]]:
-    """Field -> its bounds or choices."""
-    found = {name: _limit(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
-    return {name: limit for name, limit in found.items() if limit is not None}
-
-
-def _limit(hint: Any) -> Bounds | tuple[Any, ...] | None:
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    for part in get_args(hint):  # of Annotated[int, Bounds], or of a union with such a part
-        found = part if isinstance(part, Bounds) else _limit(part)
-        if found is not None:
-            return found
-    return None
 
 
 @dataclass(frozen=True)
@@ -137,6 +78,8 @@ class ModelSettings(Section, name="model"):
     as_decoder: load an encoder (BERT) as a causal decoder
     layout:     docs/layouts.md; null takes turns if there is a chat template, else plain. `chat_args` go to it
     max_length: context length to use; null takes the model's own
+    advice:     method -> argument -> what suits the model; the groups sft and rl take it from here
+    precision:  of matrix products; null takes bfloat16 where the machine is fast at it (`models/precision.py`)
     attention:  "sdpa", "eager" or "flex_attention" (block masks, compiled: for accelerators and large trees)
     """
 
@@ -154,7 +97,8 @@ class ModelSettings(Section, name="model"):
     layout: Literal["turns", "single", "plain"] | None = None
     chat_args: Mapping[str, Any] = field(default_factory=dict)
     max_length: Positive | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    advice: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    precision: Literal["float32", "bfloat16"] | None = None
     attention: str = "sdpa"
     trust_remote_code: bool = False
 
@@ -231,14 +175,15 @@ class ReasoningSettings(Section, name="reasoning"):
 class PredictSettings(Section, name="predict"):
     """Inference.
 
-    batch_size:     prompts per forward pass; changes speed, never results
+    batch_size:     prompts per forward pass; changes speed, and results by rounding alone
     max_new_tokens: of greedy decoding; null takes the longest answer plus four
-    calibration:    maximum number of validation examples used to calibrate probabilities
+    validation:     maximum number of validation examples to predict on, to choose between cells and to calibrate
+                    probabilities; RL's checks use others
     """
 
     batch_size: Positive = 32
     max_new_tokens: Positive | None = None
-    calibration: Count = 500
+    validation: Count = 500
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,10 @@
 """Checks that span several sections of a cell, made once all of them are known."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from genclspp.settings import Cell
+from genclspp.suggest import hint
 
 
 def check(cell: Cell) -> None:
@@ -9,6 +13,21 @@ def check(cell: Cell) -> None:
     _check_focus(cell)
     _check_learner(cell)
     _check_rewards(cell)
+
+
+BOTH = ("learning_rate", "num_train_epochs")
+# What a model may advise: method -> arguments. "grpo" is for RLOO as well.
+ADVICE = {"full": BOTH, "lora": (*BOTH, "target_modules"), "grpo": BOTH, "expected": BOTH}
+
+
+def check_advice(advice: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ValueError for advice of a model that no group asks for."""
+    for method, values in advice.items():
+        if method not in ADVICE:
+            raise ValueError(f"unknown key model.advice.{method}; {hint(method, ADVICE)}")
+        for name in values:
+            if name not in ADVICE[method]:
+                raise ValueError(f"unknown key model.advice.{method}.{name}; {hint(name, ADVICE[method])}")
 
 
 def _check_matched(cell: Cell) -> None:

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -43,13 +44,22 @@ CHOICES = {
     "strategy@train": "train",
     "strategy@infer": "infer",
     "layout": "layout",
+    "precision": "precision",
     "decode": "decode",
     "sft": "sft",
     "rl": "rl",
     "reward": "reward",
     "reasoning": "reasoning",
 }
-OPEN = ("sft.args", "rl.args", "dataset.names", "dataset.definitions", "model.chat_args", "model.overrides")
+OPEN = (
+    "sft.args",
+    "rl.args",
+    "dataset.names",
+    "dataset.definitions",
+    "model.chat_args",
+    "model.overrides",
+    "model.advice",
+)
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 
 
@@ -71,6 +81,8 @@ def cell(config: DictConfig) -> Cell:
     sections: dict[str, Any] = {
         name: typed.build(kind, plain.get(name) or {}, name) for name, kind in SECTIONS.items()
     }
+    agreement.check_advice(sections["model"].advice)
+    sections["model"] = replace(sections["model"], advice={})  # the groups sft and rl have taken it
     both = plain.get("strategy") or {}
     train, infer = (plain.get("train"), plain.get("infer"))
     name = typed.check(plain.get("name"), str, "name")
@@ -117,6 +129,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
             "dataset",
             "model",
             "layout",
+            "precision",
             "decode",
             "sft",
             "rl",
@@ -133,7 +146,8 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
         for side in ("train", "infer")
     }
     named = {word: sides.get(word) or name(group, group) for group, word in CHOICES.items()}
-    return named | {"layout": plain["model"].get("layout") or "auto"}  # as resolved, by whichever preset
+    # As a preset may have decided; what is still open is settled with the model.
+    return named | {word: plain["model"].get(word) or "auto" for word in ("layout", "precision")}
 
 
 def _overrides(config: DictConfig) -> str:

@@ -75,6 +75,20 @@ def carve(
     )
 
 
+def split_validation(
+    examples: Sequence[Example], checks: int, compared: int, seed: int
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Two disjoint stratified parts: one for RL's checks, one to compare cells on, with at most so many examples.
+
+    A policy that RL has chosen by its checks has no advantage on the second part. The first takes half of the
+    examples at most. Cells without RL leave it out as well, so all cells are compared on the same examples.
+    """
+    order = stratified_order([example.label for example in examples], seed)
+    cut = min(checks, len(examples) // 2)
+    first, second = order[:cut], order[cut : cut + compared]
+    return tuple(examples[k] for k in sorted(first)), tuple(examples[k] for k in sorted(second))
+
+
 def split_folds(examples: Sequence[Example], count: int, seed: int = 0) -> list[list[int]]:
     """Split the positions of the examples into at most `count` folds of similar size and label distribution.
 

@@ -1,6 +1,6 @@
 """How a label comes out of the model's scores and completion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -14,8 +14,11 @@ class PromptScores:
     logprobs:    log-probability of each answer, end token included, in nats
     lengths:     tokens of each answer, end token included
     constrained: index of the answer that greedy decoding restricted to the answers writes
-    completion:  what unrestricted greedy decoding writes; None unless the decoder needs it
-    prior:       log-probability of each answer after the prompt without its text; None unless needed
+    completion:  what unrestricted greedy decoding writes
+    prior:       log-probability of each answer after the prompt without its text
+    prompt:      log-probability of the prompt's own tokens, and their number
+
+    The last three are None unless the decoder needs them.
     """
 
     logprobs: Sequence[float]
@@ -23,19 +26,15 @@ class PromptScores:
     constrained: int
     completion: str | None = None
     prior: Sequence[float] | None = None
+    prompt: tuple[float, int] | None = None
 
 
 class Decoder(Protocol):
     """Chooses a label, and scores all of them. A frozen dataclass that declares what it needs."""
 
     @property
-    def needs_completion(self) -> bool:
-        """Whether `PromptScores.completion` is needed."""
-        ...
-
-    @property
-    def needs_prior(self) -> bool:
-        """Whether `PromptScores.prior` is needed."""
+    def needs(self) -> Collection[str]:
+        """Which optional fields of `PromptScores` are needed: "completion", "prior", "prompt"."""
         ...
 
     def scores(self, said: PromptScores) -> list[float]:
@@ -51,8 +50,7 @@ class Decoder(Protocol):
 class Greedy:
     """Write the answer token by token, unrestricted; then parse it."""
 
-    needs_completion: ClassVar[bool] = True
-    needs_prior: ClassVar[bool] = False
+    needs: ClassVar[Collection[str]] = ("completion",)
 
     def scores(self, said: PromptScores) -> list[float]:
         return list(said.logprobs)
@@ -66,8 +64,7 @@ class Greedy:
 class Constrained:
     """Write the answer token by token, restricted to tokens that still lead to an answer."""
 
-    needs_completion: ClassVar[bool] = False
-    needs_prior: ClassVar[bool] = False
+    needs: ClassVar[Collection[str]] = ()
 
     def scores(self, said: PromptScores) -> list[float]:
         return list(said.logprobs)
@@ -80,24 +77,30 @@ class Constrained:
 class Perplexity:
     """Pick the answer with the lowest perplexity.
 
-    normalise: "mean" log-probability per token (perplexity), their "sum" (likelihood), or "pmi": the sum minus
-               that after the same prompt without its text (Holtzman et al. 2021, arXiv 2104.08315)
+    normalise: "mean" log-probability per token of the answer (its perplexity), or per token of prompt and answer
+               together ("whole"); the "sum" over the answer's tokens (likelihood); or "pmi": the sum minus that
+               after the same prompt without its text (Holtzman et al. 2021, arXiv 2104.08315). docs/decoders.md
     """
 
-    normalise: Literal["mean", "sum", "pmi"] = "mean"
-    needs_completion: ClassVar[bool] = False
+    normalise: Literal["mean", "whole", "sum", "pmi"] = "mean"
 
     def __post_init__(self) -> None:
-        if self.normalise not in ("mean", "sum", "pmi"):
-            raise ValueError(f"decode.normalise={self.normalise!r}; expected 'mean', 'sum' or 'pmi'")
+        if self.normalise not in ("mean", "whole", "sum", "pmi"):
+            raise ValueError(f"decode.normalise={self.normalise!r}; expected 'mean', 'whole', 'sum' or 'pmi'")
 
     @property
-    def needs_prior(self) -> bool:
-        return self.normalise == "pmi"
+    def needs(self) -> Collection[str]:
+        return {"pmi": ("prior",), "whole": ("prompt",)}.get(self.normalise, ())
 
     def scores(self, said: PromptScores) -> list[float]:
+        pairs = zip(said.logprobs, said.lengths, strict=True)
         if self.normalise == "mean":
-            return [total / length for total, length in zip(said.logprobs, said.lengths, strict=True)]
+            return [total / length for total, length in pairs]
+        if self.normalise == "whole":
+            assert said.prompt is not None
+            before, count = said.prompt
+            # Times `count`, which changes no order: else the softmax of such small differences would be flat.
+            return [count * (before + total) / (count + length) for total, length in pairs]
         if self.normalise == "pmi":
             assert said.prior is not None
             return [total - prior for total, prior in zip(said.logprobs, said.prior, strict=True)]

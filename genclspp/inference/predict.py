@@ -9,13 +9,14 @@ from typing import Any
 
 from genclspp.inference import score, think
 from genclspp.inference.decode import Decoder, PromptScores, best
-from genclspp.inference.metrics import Prediction, fit_temperature, softmax
+from genclspp.inference.metrics import Prediction, compute, fit_temperature, softmax
 from genclspp.prompts.draft import Prompts
+from genclspp.settings import Metric
 from genclspp.store.artifacts import Artifact, stage
 from genclspp.store.files import write_json
 from genclspp.task import UNCERTAIN
 
-PREDICTIONS, SUMMARY = "predictions.jsonl", "summary.json"
+PREDICTIONS, VALIDATION, SUMMARY = "predictions.jsonl", "validation.jsonl", "summary.json"
 SHOWN = 60  # characters of an invalid completion
 
 
@@ -27,6 +28,7 @@ class Scored:
     thoughts:    of the stage think, which precede the answers that are scored; None without reasoning
     completions: of the stage complete; None unless the decoder needs them
     prior:       of the stage score on the prompts without their texts; None unless the decoder needs it
+    itself:      of the stage score_prompts; None unless the decoder needs it
     """
 
     prompts: Prompts
@@ -34,11 +36,13 @@ class Scored:
     thoughts: Artifact | None = None
     completions: Artifact | None = None
     prior: Artifact | None = None
+    itself: Artifact | None = None
 
     def read(self) -> Iterator[PromptScores]:
         """The scores of each prompt, in order."""
         completions = score.read_completions(self.completions.path) if self.completions else None
         priors = [row["logprobs"] for row in score.read(self.prior.path)] if self.prior else None
+        prompts = score.read_prompts(self.itself.path) if self.itself else None
         for k, row in enumerate(score.read(self.scores.path)):
             yield PromptScores(
                 row["logprobs"],
@@ -46,34 +50,62 @@ class Scored:
                 row["constrained"],
                 completion=completions[k] if completions is not None else None,
                 prior=priors[k] if priors is not None else None,
+                prompt=prompts[k] if prompts is not None else None,
             )
 
 
-@stage("predict", version=2)
-def predict(tested: Scored, held_out: Scored | None, decoder: Decoder, out: Path) -> None:
-    """Decode the scores of `tested`; leave one row per example in `predictions.jsonl`, with its thought if any.
+@stage("predict", version=3)
+def predict(tested: Scored, validated: Scored | None, decoder: Decoder, out: Path) -> None:
+    """Decode the scores of both splits; leave one row per example, with its thought if any.
 
-    held_out: scores of validation examples, on which a temperature is fitted (Guo et al. 2017, arXiv 1706.04599);
-              None keeps the temperature 1. The softmax over the real labels then gives calibrated probabilities.
+    tested:    rows go to `predictions.jsonl`
+    validated: rows go to `validation.jsonl`. On these examples a temperature is fitted (Guo et al. 2017, arXiv
+               1706.04599), and the softmax over the real labels gives calibrated probabilities. The probabilities
+               of each half of these examples themselves come from a temperature fitted on the other half.
+               None keeps the temperature 1.
     """
-    surfaces = tested.prompts.surfaces
-    labels = [label for label in surfaces if label != UNCERTAIN]
-    places = {label: position for position, label in enumerate(surfaces)}
+    own: list[float] = []  # the temperature of each validation example
+    temperature = 1.0
+    if validated:
+        scores, golds = _real_scores(validated, decoder), [item.gold for item in validated.prompts.items]
+        halves = [range(half, len(golds), 2) for half in (0, 1)]
+        fitted = [_temperature(validated, scores, half) for half in halves]
+        own = [fitted[1 - place % 2] for place in range(len(golds))]
+        temperature = _temperature(validated, scores, range(len(golds)))
+        _write(out / VALIDATION, validated, decoder, own)
+    else:
+        (out / VALIDATION).touch()
+    invalid = _write(out / PREDICTIONS, tested, decoder, [temperature] * len(tested.prompts.items))
+    told = {"temperature": temperature, "validation": len(own), "invalid": invalid.most_common(3)}
+    write_json(out / SUMMARY, {**told, **_vote(tested.prompts)})
 
-    def real(said: PromptScores) -> list[float]:
-        """The scores of the real labels, without "uncertain"."""
-        scores = decoder.scores(said)
-        return [scores[places[label]] for label in labels]
 
-    known = list(held_out.read()) if held_out else []
-    golds = [labels.index(item.gold) for item in held_out.prompts.items] if held_out else []
-    temperature = fit_temperature([real(said) for said in known], golds)
-    items = tested.prompts.items
-    thought_of = think.read(tested.thoughts.path) if tested.thoughts else None
+def _labels(prompts: Prompts) -> list[str]:
+    """The real labels, without "uncertain"."""
+    return [label for label in prompts.surfaces if label != UNCERTAIN]
+
+
+def _real_scores(scored: Scored, decoder: Decoder) -> list[list[float]]:
+    """The decoder's scores of the real labels: (prompts, labels)."""
+    surfaces = scored.prompts.surfaces
+    places = [place for place, label in enumerate(surfaces) if label != UNCERTAIN]
+    return [[scores[place] for place in places] for scores in map(decoder.scores, scored.read())]
+
+
+def _temperature(scored: Scored, scores: Sequence[Sequence[float]], places: Sequence[int]) -> float:
+    """The temperature that fits best to the examples at `places`."""
+    labels, items = _labels(scored.prompts), scored.prompts.items
+    return fit_temperature([scores[k] for k in places], [labels.index(items[k].gold) for k in places])
+
+
+def _write(path: Path, scored: Scored, decoder: Decoder, temperatures: Sequence[float]) -> Counter[str]:
+    """Write one row per example; returns how often each invalid completion was written."""
+    surfaces, labels = scored.prompts.surfaces, _labels(scored.prompts)
+    thoughts = think.read(scored.thoughts.path) if scored.thoughts else None
     invalid = Counter[str]()
-    with (out / PREDICTIONS).open("w", encoding="utf-8") as file:
-        for place, (item, said) in enumerate(zip(items, tested.read(), strict=True)):
-            scores = real(said)
+    rows = zip(scored.prompts.items, scored.read(), _real_scores(scored, decoder), temperatures, strict=True)
+    with path.open("w", encoding="utf-8") as file:
+        for place, (item, said, scores, temperature) in enumerate(rows):
             label = decoder.choose(said, surfaces)
             if label is None:
                 invalid[(said.completion or "").strip()[:SHOWN]] += 1
@@ -86,12 +118,11 @@ def predict(tested: Scored, held_out: Scored | None, decoder: Decoder, out: Path
                 probabilities=_probabilities(labels, scores, temperature),
                 truncated=item.truncated,
             )
-            row = asdict(prediction) | {"logprobs": {name: said.logprobs[k] for name, k in places.items()}}
-            if thought_of is not None:
-                row["thought"] = thought_of[place]
+            row = asdict(prediction) | {"logprobs": dict(zip(surfaces, said.logprobs, strict=True))}
+            if thoughts is not None:
+                row["thought"] = thoughts[place]
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    told = {"temperature": temperature, "held_out": len(known), "invalid": invalid.most_common(3)}
-    write_json(out / SUMMARY, {**told, **_vote(tested.prompts)})
+    return invalid
 
 
 def describe(folder: Path) -> str | None:
@@ -109,17 +140,28 @@ def _vote(prompts: Prompts) -> dict[str, float]:
     return {"demonstration_vote": sum(item.vote == item.gold for item in items) / len(items)}
 
 
+def measure(
+    folder: Path, labels: Sequence[str], seed: int, metrics: Sequence[Metric] = ()
+) -> dict[str, float | None]:
+    """The metrics of what `predict` left in `folder`; those of validation begin with "validation/"."""
+    found = compute(read(folder), labels, seed, metrics)
+    if validated := read(folder, VALIDATION):
+        on_validation = compute(validated, labels, seed, metrics)
+        found |= {f"validation/{name}": value for name, value in on_validation.items()}
+    return found
+
+
 def _probabilities(labels: Sequence[str], scores: Sequence[float], temperature: float) -> dict[str, float]:
     chances = softmax([score / temperature for score in scores])
     return dict(zip(labels, map(float, chances), strict=True))
 
 
-def read(folder: Path) -> list[Prediction]:
-    """The predictions that `predict` left in `folder`."""
+def read(folder: Path, name: str = PREDICTIONS) -> list[Prediction]:
+    """The predictions that `predict` left in `folder`: of the test split, or of VALIDATION."""
     names = Prediction.__dataclass_fields__
 
     def prediction(row: dict[str, Any]) -> Prediction:
         return Prediction(**{name: row[name] for name in names})
 
-    with (folder / PREDICTIONS).open(encoding="utf-8") as file:
+    with (folder / name).open(encoding="utf-8") as file:
         return [prediction(json.loads(line)) for line in file]

@@ -15,10 +15,10 @@ from genclspp.prompts.draft import ModelInputs
 from genclspp.store.artifacts import Artifact, stage
 from genclspp.store.files import write_json
 
-SCORES, COMPLETIONS = "scores.jsonl", "completions.json"
+SCORES, COMPLETIONS, PROMPTS = "scores.jsonl", "completions.json", "prompts.jsonl"
 
 
-@stage("score", version=2)
+@stage("score", version=3)
 def score(
     policy: Policy,
     inputs: ModelInputs,
@@ -45,7 +45,7 @@ def score(
     write_json(out / "summary.json", {"prompts": len(texts), "tokens": round(tokens)})
 
 
-@stage("complete", version=2)
+@stage("complete", version=3)
 def complete(
     policy: Policy,
     inputs: ModelInputs,
@@ -82,6 +82,22 @@ def complete(
     write_json(out / "summary.json", {"prompts": len(texts), "generated": len(left)})
 
 
+@stage("score_prompts", version=1)
+def score_prompts(
+    policy: Policy, inputs: ModelInputs, thoughts: Artifact | None, batch_size: int, watch: Watch, out: Path
+) -> None:
+    """Log-probability of every text itself; one row of `prompts.jsonl` per text, in order."""
+    from genclspp.trees import scoring
+
+    model, texts = cache(partial(weights.load, policy)), _texts(inputs, thoughts)
+
+    def rows(chunk: list[str]) -> Iterator[dict[str, Any]]:
+        read = scoring.prompt_logprobs(model(), tokenizers.tokenizer(policy), chunk, list(inputs.completions))
+        return ({"logprob": logprob, "tokens": count} for logprob, count in read)
+
+    progress.write(out / PROMPTS, texts, batch_size, rows, watch)
+
+
 def read(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows that `score` left in `folder`."""
     return progress.read(folder / SCORES)
@@ -90,6 +106,11 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
 def read_completions(folder: Path) -> list[str]:
     """What `complete` left in `folder`."""
     return json.loads((folder / COMPLETIONS).read_text(encoding="utf-8"))
+
+
+def read_prompts(folder: Path) -> list[tuple[float, int]]:
+    """What `score_prompts` left in `folder`: log-probability and number of tokens of each text."""
+    return [(row["logprob"], row["tokens"]) for row in progress.read(folder / PROMPTS)]
 
 
 def _texts(inputs: ModelInputs, thoughts: Artifact | None) -> Sequence[str]:

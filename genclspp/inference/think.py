@@ -17,7 +17,7 @@ from genclspp.store.files import write_json
 THOUGHTS = "thoughts.jsonl"
 
 
-@stage("think", version=2)
+@stage("think", version=3)
 def think(policy: Policy, inputs: ModelInputs, batch_size: int, watch: Watch, out: Path) -> None:
     """Generate a greedy thought after every text; one row of `thoughts.jsonl` per text, in order.
 

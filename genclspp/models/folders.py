@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from genclspp.models import gguf
 from genclspp.models.policy import Policy
+from genclspp.models.precision import fastest
 from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import Step, Store, stage
 from genclspp.store.keys import digest
@@ -19,7 +21,7 @@ READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
 def resolve(settings: ModelSettings, store: Store) -> Policy:
-    """Find the base model, or make one with random weights if `model.config` is set.
+    """Find the base model, or make one with random weights if `model.config` is set; settle its precision.
 
     raises: FileNotFoundError or ValueError if the model is missing, broken or unsafe
     """
@@ -28,6 +30,7 @@ def resolve(settings: ModelSettings, store: Store) -> Policy:
         store.carry_out(made)
     folder = made.artifact.path if made else locate(settings)
     check_overrides(folder, settings.overrides)
+    settings = replace(settings, precision=settings.precision or fastest())
     # The files of a converted GGUF name the version of transformers that wrote them; its key does not.
     contents = str(made.artifact.key) if made and made.stage.name == "convert" else _file_digests(folder)
     return Policy(settings, folder, identity(contents, settings))
@@ -173,7 +176,7 @@ def identity(contents: str, settings: ModelSettings) -> str:
 
     contents: what stands for its files
     """
-    shape: list[Any] = [settings.as_decoder, settings.bos, settings.eos, settings.dtype, settings.seed]
+    shape: list[Any] = [settings.as_decoder, settings.bos, settings.eos, settings.precision, settings.seed]
     if settings.overrides:
         shape.append(dict(settings.overrides))
     return hashlib.sha256(f"{contents}\n{json.dumps(shape)}".encode()).hexdigest()[:16]

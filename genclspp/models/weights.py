@@ -1,5 +1,6 @@
 """Load and save the weights of a policy, as safetensors only."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
+def load(
+    policy: Policy, *, train: bool = False, lora: Mapping[str, Any] | None = None, seed: int = 0
+) -> "PreTrainedModel":
     """The model of a policy, on the GPU if there is one.
 
     train: whether it comes in training mode, with a trainable adapter if it has one
+    lora:  `peft.LoraConfig` of the adapter that a policy without one gets, initialised with `seed`
 
     Parameters that the folder lacks, such as the prediction head of an encoder, are initialised with `model.seed`.
 
-    raises: ValueError if transformers cannot load the model
+    raises: ValueError if transformers cannot load the model, or PEFT rejects `lora`
     """
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig, set_seed
@@ -31,10 +35,12 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     if settings.as_decoder:
         extra["is_decoder"] = True
     folder = policy.folder if adapter or trained is None else trained  # an adapter comes on top of the base model
+    learns_all = train and adapter is None and lora is None
+    dtype = torch.float32 if learns_all or settings.precision != "bfloat16" else torch.bfloat16
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=getattr(torch, settings.dtype),
+            dtype=dtype,
             attn_implementation=settings.attention,
             use_safetensors=True,
             trust_remote_code=settings.trust_remote_code,
@@ -46,7 +52,14 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     if adapter:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=train)
+        # Trained adapters are held in float32 over weights in bfloat16, others as the weights below them.
+        how = {"is_trainable": train, "autocast_adapter_dtype": train}
+        model = PeftModel.from_pretrained(model, str(adapter), **how)
+    elif lora is not None:
+        from peft import get_peft_model
+
+        set_seed(seed)
+        model = get_peft_model(model, lora_config(lora))
     tokens = tokenizer(policy)
     special = {name: getattr(tokens, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     for name, value in special.items():
@@ -55,6 +68,16 @@ def load(policy: Policy, *, train: bool = False) -> "PreTrainedModel":
     model.generation_config = GenerationConfig(**special)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).train(train)
+
+
+def lora_config(lora: Mapping[str, Any]) -> Any:
+    """`peft.LoraConfig` of a causal language model; raises ValueError if PEFT rejects the settings."""
+    from peft import LoraConfig
+
+    try:
+        return LoraConfig(task_type="CAUSAL_LM", **lora)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"peft.LoraConfig rejects sft.lora: {' '.join(str(error).split())}") from error
 
 
 def disable_dropout(model: Any) -> None:

@@ -13,7 +13,8 @@ from genclspp.suggest import hint
 Record = Mapping[str, Any]
 
 CHOICES = (
-    *("dataset", "model", "train", "infer", "layout", "decode", "sft", "rl", "reward", "reasoning", "seed"),
+    *("dataset", "model", "train", "infer", "layout", "precision", "decode", "sft", "rl", "reward", "reasoning"),
+    "seed",
 )
 STRATEGY = "strategy"  # the word for both sides, if they are equal
 

@@ -98,7 +98,7 @@ def _judge(plan: Plan, scorer: str, policy: Policy) -> Policy:
     """The base model of a scorer; one that is not the cell's is loaded in the same precision."""
     if scorer in ("trained", "model"):
         return policy
-    settings = ModelSettings(path=scorer, dtype=policy.settings.dtype)
+    settings = ModelSettings(path=scorer, precision=policy.settings.precision)
     return plan.memory.once(lambda: folders.resolve(settings, plan.store), "model", settings)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
+from genclspp.models.precision import autocast
 from genclspp.prompts.draft import Prompts
 from genclspp.settings import Reward, RlSettings
 from genclspp.training import rewards
@@ -33,7 +34,8 @@ class Problem:
         from genclspp.training.trainer import build_arguments
 
         kind = self.settings.learner.arguments()
-        return build_arguments(kind, {**defaults, **self.settings.args}, "rl.args", self.seed, self.out)
+        given = {**defaults, **self.settings.args}
+        return build_arguments(kind, given, "rl.args", self.seed, self.out, self.policy.settings.precision)
 
 
 class Learner(Protocol):
@@ -147,7 +149,8 @@ class Expected:
             return rows
         # The starting policy does not change, so its log-probabilities are computed once, before training.
         tokens = tokenizers.tokenizer(problem.policy)
-        start = label_logprobs(model, tokens, texts, prompts.completions()).tolist()
+        with autocast(model, problem.policy.settings.precision):
+            start = label_logprobs(model, tokens, texts, prompts.completions()).tolist()
         return [{**row, "start": logprobs} for row, logprobs in zip(rows, start, strict=True)]
 
     def trainer(self, model: Any, problem: Problem, data: "Dataset") -> "Trainer":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import POLICY, Policy
+from genclspp.models.precision import autocast
 from genclspp.progress import Watch
 from genclspp.prompts.draft import Prompts
 from genclspp.settings import Reward, RlSettings
@@ -17,7 +18,6 @@ from genclspp.store.files import write_json
 from genclspp.training import learners
 from genclspp.training import rewards as rewarding
 from genclspp.training.learners import Problem
-from genclspp.training.sft import adapter
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,7 +39,7 @@ def check(settings: RlSettings, count: int) -> None:
         learner.check(build_arguments(learner.arguments(), settings.args, "rl.args", 0, Path()), count)
 
 
-@stage("rl", version=2)
+@stage("rl", version=3)
 def fit(
     policy: Policy,
     prompts: Prompts,
@@ -58,13 +58,9 @@ def fit(
 
     raises: ValueError if the policy gives NaN: at the start with `held_out`, at the end without
     """
-    from peft import PeftModel, get_peft_model
-
     from genclspp.training.trainer import Listener, check_finite, forget_checkpoints, train
 
-    model = weights.load(policy, train=True)
-    if lora is not None and not isinstance(model, PeftModel):
-        model = get_peft_model(model, adapter(lora))
+    model = weights.load(policy, train=True, lora=lora, seed=seed)
     # TRL's `disable_dropout` misses the dropout inside attention.
     if settings.learner.disables_dropout or settings.args.get("disable_dropout"):
         weights.disable_dropout(model)
@@ -125,7 +121,8 @@ def _build_assessment(policy: Policy, prompts: Prompts) -> Callable[[Any], list[
     golds = torch.tensor(rewarding.gold_places(prompts))[:, None]
 
     def assess(model: Any) -> list[float]:
-        logprobs = scoring.label_logprobs(model, tokens, texts, prompts.completions())
+        with autocast(model, policy.settings.precision):
+            logprobs = scoring.label_logprobs(model, tokens, texts, prompts.completions())
         return logprobs.gather(1, golds)[:, 0].exp().tolist()
 
     return assess
@@ -154,14 +151,22 @@ def build_probability_check(start: Any, problem: Problem, held_out: Prompts) -> 
     from genclspp.trees import scoring
 
     tokens, texts = tokenizers.tokenizer(problem.policy), [item.text for item in held_out.items]
+    precision = problem.policy.settings.precision
+    with autocast(start, precision):
+        logprobs = scoring.label_logprobs(start, tokens, texts, held_out.completions())
     known = HeldOut(
         texts=texts,
         answers=held_out.completions(),
         rewards=torch.tensor(rewarding.reward_table(held_out, problem.rewards)),
         golds=torch.tensor(rewarding.gold_places(held_out)),
-        start=scoring.label_logprobs(start, tokens, texts, held_out.completions()),
+        start=logprobs,
     )
-    return lambda model, step: known.check(model, tokens, step)
+
+    def check(model: Any, step: int) -> "Check":
+        with autocast(model, precision):
+            return known.check(model, tokens, step)
+
+    return check
 
 
 def build_generation_check(start: Any, problem: Problem, held_out: Prompts) -> "Callable[[Any, int], Check]":
@@ -173,7 +178,8 @@ def build_generation_check(start: Any, problem: Problem, held_out: Prompts) -> "
     rows, limit = rewarding.reward_rows(held_out), held_out.most_tokens
 
     def check(model: Any, step: int) -> Check:
-        ids = scoring.generate(model, tokens, texts, max_new_tokens=limit)
+        with autocast(model, problem.policy.settings.precision):
+            ids = scoring.generate(model, tokens, texts, max_new_tokens=limit)
         written = [tokens.decode(row, skip_special_tokens=True) for row in ids]
 
         def mean(paid: Sequence[Reward]) -> float:

@@ -1,8 +1,6 @@
 """Supervised fine-tuning: learn to write the answers."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
@@ -22,10 +20,10 @@ def check(settings: SftSettings) -> None:
 
     check_arguments(build_arguments(SFTConfig, settings.args, "sft.args", 0, Path()))
     if settings.lora is not None:
-        adapter(settings.lora)
+        weights.lora_config(settings.lora)
 
 
-@stage("sft", version=2)
+@stage("sft", version=3)
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
     """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`.
 
@@ -37,7 +35,8 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     from genclspp.training.sft_trainer import TreeSFTTrainer
     from genclspp.training.trainer import Listener, build_arguments, check_finite, forget_checkpoints, train
 
-    args = build_arguments(SFTConfig, {"max_length": None, **settings.args}, "sft.args", seed, out)
+    given = {"max_length": None, **settings.args}
+    args = build_arguments(SFTConfig, given, "sft.args", seed, out, policy.settings.precision)
     # As a control of RL (rl=matched), train for as many examples more as RL would see: it sees at most all of
     # them.
     count = len(prompts.items)
@@ -45,12 +44,11 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     args.num_train_epochs += settings.extra_epochs * extra / count
     rows = [tokenise(policy, prompts.joint, item.text, item.written) for item in prompts.items]
     trainer = TreeSFTTrainer(
-        weights.load(policy, train=True),
+        weights.load(policy, train=True, lora=settings.lora, seed=seed),
         args,
         packing=settings.packing,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizers.tokenizer(policy),
-        peft_config=adapter(settings.lora) if settings.lora is not None else None,
         callbacks=[Listener(watch)],
     )
     summary = train(trainer, out)
@@ -72,13 +70,3 @@ def tokenise(policy: Policy, joint: str, prompt: str, answer: str) -> dict[str, 
         "input_ids": [*question.context, *learned],
         "completion_mask": [0] * len(question.context) + [1] * len(learned),
     }
-
-
-def adapter(lora: Mapping[str, Any]) -> Any:
-    """`peft.LoraConfig` of a causal language model; raises ValueError if PEFT rejects the settings."""
-    from peft import LoraConfig
-
-    try:
-        return LoraConfig(task_type="CAUSAL_LM", **lora)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"peft.LoraConfig rejects sft.lora: {' '.join(str(error).split())}") from error

@@ -70,7 +70,8 @@ class TreeSFTTrainer(SFTTrainer):
         if return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         targets = self._tree_targets if self._reads_trees else self._plain_targets
-        total, metrics = _sum_targets(targets(model, inputs))
+        with self.accelerator.autocast():  # around all trees of the batch, so that weights are cast once
+            total, metrics = _sum_targets(targets(model, inputs))
         mode = "train" if model.training else "eval"
         self._record(mode, metrics, inputs["attention_mask"].sum())
         # `num_items_in_batch` counts the targets of all accumulated batches.

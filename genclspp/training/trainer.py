@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from genclspp.progress import Watch
@@ -22,6 +23,8 @@ SETTLED = {
     "output_dir": "outputs",
     "report_to": "tracking",
     "resume_from_checkpoint": "the stage, which resumes when the same command is run again",
+    **dict.fromkeys(("bf16", "fp16"), "precision"),
+    "use_cpu": "the machine: a GPU is used if there is one",
     "eval_strategy": "rl.held_out and rl.checks (SFT is not evaluated while it trains)",
     "remove_unused_columns": "the trainer, which needs all columns",
     "completion_only_loss": "the trainer, which learns completions only",
@@ -30,7 +33,12 @@ SETTLED = {
 
 
 def build_arguments(
-    kind: type[Arguments], given: Mapping[str, Any], prefix: str, seed: int, out: Path
+    kind: type[Arguments],
+    given: Mapping[str, Any],
+    prefix: str,
+    seed: int,
+    out: Path,
+    precision: str | None = None,
 ) -> Arguments:
     """The library's own arguments from `given`.
 
@@ -48,6 +56,8 @@ def build_arguments(
         "logging_strategy": "steps",
         "save_total_limit": 1,
         "dataloader_pin_memory": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "bf16": precision == "bfloat16",
     }
     try:
         made: Any = kind(**ours | dict(given))
@@ -117,8 +127,7 @@ def train(trainer: Any, out: Path) -> dict[str, float]:
 def check_finite(trainer: Any) -> None:
     """Raise ValueError if the last gradient was NaN or infinite, and the weights with it."""
     norms = [row["grad_norm"] for row in trainer.state.log_history if "grad_norm" in row]
-    # In fp16, the loss scaler skips steps with such a gradient, so the weights are fine.
-    if norms and not math.isfinite(norms[-1]) and not trainer.args.fp16:
+    if norms and not math.isfinite(norms[-1]):
         raise ValueError(
             "training diverged: the last gradient is NaN or infinite; "
             f"expected a learning_rate below {trainer.args.learning_rate:g}"

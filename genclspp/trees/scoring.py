@@ -18,7 +18,7 @@ from genclspp.trees import generation
 from genclspp.trees.forward import NodeLogprobs, evaluating
 from genclspp.trees.questions import build_tree, encode, tokenise
 from genclspp.trees.support import read
-from genclspp.trees.tree import Tree, children
+from genclspp.trees.tree import Tree, children, grow, path
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,21 @@ def _score(model: Any, tokenizer: Any, prompts: list[str], labels: list[str], ad
         constrained=[_constrained(row, found.logprobs) for row in answers],
         tokens=found.tokens,
     )
+
+
+def prompt_logprobs(
+    model: Any, tokenizer: Any, prompts: list[str], labels: Sequence[str]
+) -> list[tuple[float, int]]:
+    """Log-probability of each prompt itself, and the number of tokens that it sums, without gradient.
+
+    These are the tokens before those that `score` sums for the labels, but for the first, which nothing predicts.
+    """
+    tree = grow([question.context for question in tokenise(tokenizer, prompts, list(labels))])
+    wanted = [stop > node + 1 for node, stop in enumerate(tree.stops)]  # all but the last tokens
+    with evaluating(model):
+        found = read(model, tree, wanted)
+    paths = [path(tree, end)[1:] for end in tree.ends]
+    return [(sum(found.logprobs[node] for node in nodes), len(nodes)) for nodes in paths]
 
 
 def generate(

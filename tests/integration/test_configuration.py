@@ -1,13 +1,14 @@
 """Every choice composes into a checked cell; nothing is loaded for it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hydra import compose as compose_config
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from genclspp.cli import compose, sweep
 from genclspp.settings import Cell
@@ -123,3 +124,58 @@ def test_library_arguments_keep_the_librarys_names():
     assert made.sft.lora is not None
     assert made.sft.lora["bias"] == "none"
     assert made.rl.args["beta"] == 0.5
+
+
+@pytest.mark.parametrize("learner", choices("rl"))
+@pytest.mark.parametrize("sft", choices("sft"))
+@pytest.mark.parametrize("choice", [name for name in choices("model") if name not in PLACES])
+def test_a_preset_of_a_model_decides_for_no_other_group(choice: str, sft: str, learner: str):
+    words = (f"sft={sft}", f"rl={learner}")
+    if (sft, learner) == ("none", "matched"):
+        return  # refused, see above
+    made, plain = cell(f"model={choice}", *words), cell("model=hub", "model.path=some/where", *words)
+    assert (made.sft.lora is not None) == (sft == "lora")
+    advised = ("learning_rate", "num_train_epochs")
+    for ours, theirs in ((made.sft, plain.sft), (made.rl, plain.rl)):
+        assert {name: value for name, value in ours.args.items() if name not in advised} == {
+            name: value for name, value in theirs.args.items() if name not in advised
+        }
+        assert replace(ours, args={}) == replace(theirs, args={})
+    assert made.rl.args.keys() == plain.rl.args.keys()
+    advice = OmegaConf.to_container(composed(f"model={choice}").model.advice)
+    expected = {**plain.sft.args, **advice.get(sft, {})}
+    assert made.sft.args == {name: expected[name] for name in plain.sft.args}
+    method = "grpo" if learner == "rloo" else learner
+    assert made.rl.args == {**plain.rl.args, **advice.get(method, {})}
+
+
+def test_the_command_line_comes_before_an_experiment_before_advice_before_the_group():
+    word = "sft.args.learning_rate=1"
+    assert cell("model=smollm2", word).sft.args["learning_rate"] == 1
+    advised = cell("model=smollm2").sft.args["learning_rate"]
+    assert advised != cell("model=tiny").sft.args["learning_rate"]
+    assert cell("model=smollm2", "model.advice.full.learning_rate=2").sft.args["learning_rate"] == 2
+    rates = [cell("experiment=pilot_rl", *more).rl.args["learning_rate"] for more in ((), ("model=qwen2_5_0_5b",))]
+    assert rates == [3e-5, 3e-5]
+    assert cell("experiment=pilot_rl", "rl.args.learning_rate=7").rl.args["learning_rate"] == 7
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("+model.advice.fool.learning_rate=1", r"model\.advice\.fool; did you mean 'full'\?"),
+        (
+            "+model.advice.lora.target_module=q",
+            r"model\.advice\.lora\.target_module; did you mean 'target_modules'",
+        ),
+    ],
+)
+def test_advice_that_no_group_asks_for_is_refused(word: str, sentence: str):
+    with pytest.raises(ValueError, match=sentence):
+        cell(word)
+
+
+@pytest.mark.parametrize("choice", choices("precision"))
+def test_every_precision_composes(choice: str):
+    assert cell("model=smollm2", f"precision={choice}").choices["precision"] == choice
+    assert cell("model=tiny").choices["precision"] == "float32"  # as its preset says

@@ -38,7 +38,9 @@ REWARDS = torch.tensor([[1.0, 0.0, 0.0, -0.5], [0.0, 1.0, 0.2, 0.0]])
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    return folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(
+        ModelSettings(config=TINY, precision="float32"), Store(tmp_path_factory.mktemp("artifacts"))
+    )
 
 
 def taught(policy: Policy) -> torch.nn.Module:

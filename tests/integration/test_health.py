@@ -39,7 +39,6 @@ ARGS = {
     "lr_scheduler_type": "constant",
     "logging_steps": 1,
     "save_steps": 1,
-    "bf16": False,
     "gradient_checkpointing": False,
 }
 SAMPLED = {**ARGS, "num_generations": 2, "beta": 0.02}
@@ -65,7 +64,9 @@ class Stops(Silent):
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     """Writes answers most of the time, the right one more often than not."""
-    start = folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+    start = folders.resolve(
+        ModelSettings(config=TINY, precision="float32"), Store(tmp_path_factory.mktemp("artifacts"))
+    )
     args = {**ARGS, "num_train_epochs": 3}
     warm = RlSettings(learner=learners.Expected(normalise=True), args=args)
     out = tmp_path_factory.mktemp("warm")

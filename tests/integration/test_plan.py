@@ -1,5 +1,6 @@
 """A cell becomes a plan: what it says beforehand is what is computed, and nothing is computed for it."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +71,14 @@ def test_what_mining_decides_on_has_no_key_before_it_has_run(warm: Warm, tmp_pat
     known = Counter(step.role for step in before.steps if step.artifact.key)
     assert known.keys() == {"mine_sft", "mine_score", "mine"}
     unknown = Counter(step.role for step in before.steps if not step.artifact.key)
-    assert unknown == {"sft": 1, "score": 1, "complete": 1, "score_held_out": 1, "predict": 1}
+    assert unknown == {
+        "sft": 1,
+        "score": 1,
+        "complete": 1,
+        "score_validation": 1,
+        "complete_validation": 1,
+        "predict": 1,
+    }
     assert not computed(tmp_path)
     warm.run(*TINY, *words, outputs=tmp_path).require()
     after = pipeline.plan(cell(tmp_path, *words), Memory())
@@ -84,7 +92,13 @@ def test_neighbours_by_a_model_are_not_known_before_it_has_found_them(tmp_path: 
     plan = pipeline.plan(cell(tmp_path, *words), Memory())
     assert not plan.is_known
     unknown = {step.role for step in plan.steps if not step.artifact.key}
-    assert unknown == {"score", "complete", "score_held_out", "predict"}  # SFT does not depend on them
+    assert unknown == {
+        "score",
+        "complete",
+        "score_validation",
+        "complete_validation",
+        "predict",
+    }  # SFT does not depend on them
 
 
 def test_cells_that_share_data_load_and_render_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -132,7 +146,17 @@ def test_a_sweep_composes_each_cell_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_the_record_tells_test_and_validation_apart(warm: Warm, tmp_path: Path):
     warm.run(*TINY, "decode=ppl_pmi", outputs=tmp_path).require()
     (record,) = records(tmp_path)
-    assert record["artifact/score"] != record["artifact/score_held_out"]
-    for role in ("score", "score_held_out", "prior", "prior_held_out"):
+    assert (record["examples"], record["validation/examples"]) == (8, 4)  # the other four are for checks of RL
+    (folder,) = artifacts(tmp_path, "predict")
+    tested, validated = (
+        [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("predictions", "validation")
+    )
+    assert len(tested) == 8
+    right = sum(row["label"] == row["gold"] for row in validated)
+    assert right / 4 == record["validation/accuracy"]
+    assert not {row["id"] for row in tested} & {row["id"] for row in validated}
+    assert record["artifact/score"] != record["artifact/score_validation"]
+    for role in ("score", "score_validation", "prior", "prior_validation"):
         assert record[f"artifact/{role}"] in {path.name for path in artifacts(tmp_path, "score")}
         assert record[f"seconds/{role}"] > 0

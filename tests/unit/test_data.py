@@ -80,6 +80,16 @@ def test_carving_loses_nothing_and_leaves_every_class_in_train(labels, fraction,
     assert {e.label for e in rest} == set(labels)
 
 
+@given(many_labels, st.integers(0, 60), st.integers(0, 60), st.integers(0, 3))
+def test_checks_of_rl_and_comparisons_never_share_a_validation_example(labels, checks, compared, seed):
+    examples = make_examples(labels)
+    first, second = sampling.split_validation(examples, checks, compared, seed)
+    assert not set(first) & set(second)
+    assert len(first) == min(checks, len(examples) // 2)
+    assert len(second) == min(compared, len(examples) - len(first))
+    assert set(second) <= set(sampling.split_validation(examples, checks, compared + 1, seed)[1])
+
+
 @given(st.text())
 def test_normalised_text_is_normal(text):
     assert normalise(normalise(text)) == normalise(text) or not text.isascii()

@@ -17,6 +17,7 @@ READING = PromptScores(
     constrained=0,
     completion=" No match.",
     prior=[-0.5, -3.5, -3.0],
+    prompt=(-9.0, 6),
 )
 
 
@@ -28,6 +29,7 @@ READING = PromptScores(
         (Perplexity(), "none", [-1.0, -0.75, -2.0]),
         (Perplexity("sum"), "no", [-2.0, -3.0, -4.0]),
         (Perplexity("pmi"), "none", [-1.5, 0.5, -1.0]),
+        (Perplexity("whole"), "none", [6 * -11 / 8, 6 * -12 / 10, 6 * -13 / 8]),
     ],
 )
 def test_decoders_choose_like_this(decoder, label, scores):
@@ -36,17 +38,18 @@ def test_decoders_choose_like_this(decoder, label, scores):
 
 
 @pytest.mark.parametrize(
-    ("decoder", "needs_completion", "needs_prior"),
+    ("decoder", "needs"),
     [
-        (Greedy(), True, False),
-        (Constrained(), False, False),
-        (Perplexity(), False, False),
-        (Perplexity("sum"), False, False),
-        (Perplexity("pmi"), False, True),
+        (Greedy(), {"completion"}),
+        (Constrained(), set()),
+        (Perplexity(), set()),
+        (Perplexity("sum"), set()),
+        (Perplexity("pmi"), {"prior"}),
+        (Perplexity("whole"), {"prompt"}),
     ],
 )
-def test_decoders_say_what_they_need(decoder, needs_completion, needs_prior):
-    assert (decoder.needs_completion, decoder.needs_prior) == (needs_completion, needs_prior)
+def test_decoders_say_what_they_need(decoder, needs):
+    assert set(decoder.needs) == needs
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_greedy_may_fail_to_answer(written, label):
 
 
 def test_an_unknown_normalisation_is_refused():
-    with pytest.raises(ValueError, match=r"decode\.normalise='median'; expected 'mean', 'sum' or 'pmi'"):
+    with pytest.raises(ValueError, match=r"decode\.normalise='median'; expected 'mean', 'whole', 'sum' or 'pmi'"):
         Perplexity("median")  # type: ignore[arg-type]
 
 

@@ -27,7 +27,19 @@ def test_no_stage_has_changed_unseen(confirm: ModuleType) -> None:
 
 
 def test_every_stage_is_known(confirm: ModuleType) -> None:
-    names = {"base", "complete", "convert", "mine", "neighbours", "predict", "rl", "score", "sft", "think"}
+    names = {
+        "base",
+        "complete",
+        "convert",
+        "mine",
+        "neighbours",
+        "predict",
+        "rl",
+        "score",
+        "score_prompts",
+        "sft",
+        "think",
+    }
     assert confirm.stages().keys() == names
 
 

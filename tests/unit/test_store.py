@@ -97,7 +97,7 @@ def test_the_name_of_a_stage_and_its_version_are_part_of_the_key(tmp_path):
 
 
 def test_every_stage_of_ours_has_a_name_and_a_version():
-    assert vars(sft.fit)["stage"] == Stage("sft", 2)
+    assert vars(sft.fit)["stage"] == Stage("sft", 3)
 
 
 def load(path: Path):
