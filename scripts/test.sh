@@ -2,6 +2,7 @@
 # Installs, then lints, checks types and runs the tests. Given arguments, it runs only pytest, with these.
 set -euo pipefail
 source "$(dirname "$0")/setup.sh"
+source scripts/fetch_tokenizers.sh
 if [ $# -gt 0 ]; then
   exec .venv/bin/python -m pytest "$@"
 fi

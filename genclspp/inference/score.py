@@ -45,7 +45,7 @@ def score(
     write_json(out / "summary.json", {"prompts": len(texts), "tokens": round(tokens)})
 
 
-@stage("complete", version=3)
+@stage("complete", version=4)
 def complete(
     policy: Policy,
     inputs: ModelInputs,
@@ -67,10 +67,12 @@ def complete(
     written: list[list[int] | None] = [row["greedy"] for row in read(scores.path)]
     left = [position for position, ids in enumerate(written) if ids is None]
     model = weights.load(policy) if left else None
+    # An answer is one line. A template ends a turn with a token of its own; in plain text the next line follows.
+    ends = tokenizers.newlines(policy) if left and tokenizers.layout(policy) == "plain" else frozenset()
     for start in range(0, len(left), batch_size):
         chunk = left[start : start + batch_size]
         made = scoring.generate(
-            model, tokens, [texts[k] for k in chunk], inputs.completions, max_new_tokens=max_new_tokens
+            model, tokens, [texts[k] for k in chunk], inputs.completions, max_new_tokens=max_new_tokens, stops=ends
         )
         for position, ids in zip(chunk, made, strict=True):
             written[position] = ids

@@ -80,6 +80,13 @@ def _turn_end(tokens: "PreTrainedTokenizerBase", settings: ModelSettings) -> str
     return next((token for token in _special(tokens) if after.startswith(token)), None)
 
 
+def newlines(policy: Policy) -> frozenset[int]:
+    """The tokens whose text has a line break."""
+    tokens = tokenizer(policy)
+    texts = tokens.batch_decode([[token] for token in range(len(tokens))])
+    return frozenset(token for token, text in enumerate(texts) if "\n" in text)
+
+
 def frame(policy: Policy) -> Frame:
     """What stands around every prompt: the turns of the chat template if there is one, else the BOS token.
 

@@ -6,7 +6,7 @@ after the tokens of the prompt alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -118,13 +118,19 @@ def prompt_logprobs(
 
 
 def generate(
-    model: Any, tokenizer: Any, prompts: list[str], labels: Sequence[str] = (), *, max_new_tokens: int
+    model: Any,
+    tokenizer: Any,
+    prompts: list[str],
+    labels: Sequence[str] = (),
+    *,
+    max_new_tokens: int,
+    stops: Collection[int] = (),
 ) -> list[list[int]]:
-    """Greedy completions: new tokens, up to EOS. `labels` that are likely to be written make it faster."""
+    """Greedy completions: new tokens, up to EOS or one of `stops`. Likely `labels` make it faster."""
     rows = encode(tokenizer, prompts)
     # Labels are drafts, which need not be exact, so tokenising them after the first prompt is enough.
     drafts = tokenise(tokenizer, prompts[:1], list(labels))[0].answers if prompts and labels else []
-    return generation.write(model, rows, _stops(model, tokenizer), max_new_tokens, drafts)
+    return generation.write(model, rows, _stops(model, tokenizer) | {*stops}, max_new_tokens, drafts)
 
 
 def _greedy(tree: Tree, found: NodeLogprobs, node: int, stops: set[int]) -> list[int] | None:

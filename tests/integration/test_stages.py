@@ -341,4 +341,7 @@ def alone(policy: Policy, text: str, side: Prompts) -> str:
     ids = torch.tensor([tokens.encode(text)])
     room = side.answer_tokens + BEYOND
     made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=room)
-    return tokens.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+    written = made[0, ids.shape[1] :].tolist()
+    # In plain text, an answer ends before a line break as well.
+    end = next((k for k, token in enumerate(written) if "\n" in tokens.decode([token])), len(written))
+    return tokens.decode(written[:end], skip_special_tokens=True)
