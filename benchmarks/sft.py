@@ -1,110 +1,127 @@
-"""Fine-tuning: token trees against TRL's `SFTTrainer`, its settings as documented; same model, data and batches.
+"""Fine-tuning: token trees against TRL's `SFTTrainer` and a plain PyTorch loop, on equal terms.
 
-pip install "genclspp[offline]"
 python benchmarks/sft.py --data ../shared/data --json sft.json
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import measure as bench
 import torch
 from datasets import Dataset, disable_progress_bars
 from trl import SFTConfig, SFTTrainer
 
-from genclspp.training.sft_trainer import TreeSFTTrainer
+from genclspp.models import tokenizers, weights
+from genclspp.models.policy import Policy
+from genclspp.models.precision import autocast
+from genclspp.training import sft
+from genclspp.training.sft_trainer import IGNORED, TreeSFTTrainer
+from genclspp.training.trainer import build_arguments
+from genclspp.trees.forward import pad
 
-CASES = ("banking77", "trec6")
+CASES = {
+    "banking77, label list": ["strategy=zero_shot", "banking77"],
+    "trec6, zero-shot": ["strategy=zero_shot", "trec6"],
+    "trec6, three nearest demonstrations": ["strategy=icl_similar", "trec6"],
+}
+RATE = 5e-5
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with banking77 and trec6")
-    parser.add_argument("--steps", type=int, default=50, help="steps per turn")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--precision", default="auto", help="of all")
+    parser.add_argument("--steps", type=int, default=6, help="steps per turn")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=CASES, help="one case")
+    parser.add_argument("--only", choices=list(CASES), help="one case")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     disable_progress_bars()
-    bench.report([compare(name, args) for name in ([args.only] if args.only else CASES)], args.json)
+    with tempfile.TemporaryDirectory() as outputs:
+        names = [args.only] if args.only else list(CASES)
+        bench.report([compare(name, outputs, args) for name in names], args.json)
 
 
-def compare(name: str, args: argparse.Namespace) -> dict:
-    """banking77: the labels are in the prompt. trec6: short prompts without them."""
-    labels, rows = bench.read_data(args.data, name, "train")
-    shown = labels if name == "banking77" else ["one word"]
-    data = tokenise(shown, rows[: args.batch * args.steps])
+def compare(case: str, outputs: str, args: argparse.Namespace) -> dict:
+    strategy, name = CASES[case]
+    words = [f"model={args.model}", f"precision={args.precision}", "dataset=local", f"outputs={outputs}"]
+    words += [f"dataset.path={args.data}/{name}", strategy]
+    policy, side = bench.prompts(words, "train", args.batch * args.steps)
+    rows = [sft.tokenise(policy, side.joint, item.text, item.written) for item in side.items]
     contenders = {
-        "trl": lambda _: prepare(SFTTrainer, data, args),
-        "ours": lambda _: prepare(TreeSFTTrainer, data, args),
+        "trl": lambda _: prepare(SFTTrainer, policy, rows, args),
+        "plain": lambda _: prepare_plain(policy, rows, args),
+        "ours": lambda _: prepare(TreeSFTTrainer, policy, rows, args),
     }
     runs = bench.take_turns(contenders, args.turns)
-    (their_losses, theirs), (our_losses, ours) = (runs[name]["results"][-1] for name in ("trl", "ours"))
-    row = bench.summary(name, runs, "trl", "ours", steps=args.steps)
+    theirs, ours = (runs[name]["results"][-1] for name in ("trl", "ours"))
+    row = bench.summary(
+        f"{case}, {args.model}, {policy.settings.precision}", runs, "trl", "ours", steps=args.steps
+    )
+    plain = bench.summary(case, runs, "plain", "ours")
     return row | {
-        "our_examples_per_second": round(len(data) / row["our_seconds"], 1),
-        "last_loss_difference": f"{abs(our_losses[-1] / their_losses[-1] - 1):.1e}",
-        "first_gradient_difference": f"{((ours - theirs).norm() / theirs.norm()).item():.1e}",
-        "tokens_per_example": round(sum(map(len, data["input_ids"])) / len(data), 1),
+        "plain_seconds": plain["peer_seconds"],
+        "times_plain": round(1 / plain["ratio"], 2),
+        "last_loss_difference": f"{abs(ours[-1] / theirs[-1] - 1):.1e}",
+        "tokens_per_example": round(sum(len(row["input_ids"]) for row in rows) / len(rows), 1),
     }
 
 
-def tokenise(labels: list[str], rows: list[dict]) -> Dataset:
-    tokenizer = bench.load_tokenizer()
-    prompts = tokenizer([bench.prompt(labels, row["text"]) for row in rows], add_special_tokens=False)["input_ids"]
-    answers = tokenizer([f" {row['label']}[SEP]" for row in rows], add_special_tokens=False)["input_ids"]
-    pairs = list(zip(prompts, answers, strict=True))
-    return Dataset.from_dict(
-        {
-            "input_ids": [prompt + answer for prompt, answer in pairs],
-            "completion_mask": [[0] * len(prompt) + [1] * len(answer) for prompt, answer in pairs],
-        }
-    )
+def prepare(kind: type[SFTTrainer], policy: Policy, rows: list[dict], args: argparse.Namespace) -> Callable:
+    """Work that trains and returns the loss of each step."""
+    given = {
+        "max_steps": args.steps,
+        "per_device_train_batch_size": args.batch,
+        "learning_rate": RATE,
+        "max_length": None,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "gradient_checkpointing": False,
+    }
+    folder = Path(tempfile.mkdtemp())
+    settings = build_arguments(SFTConfig, given, "sft.args", 0, folder, policy.settings.precision)
+    settings.completion_only_loss = True
+    tokenizer, data = tokenizers.tokenizer(policy), Dataset.from_list(rows)
+    trainer = kind(weights.load(policy, train=True), settings, train_dataset=data, processing_class=tokenizer)
 
-
-def prepare(kind: type[SFTTrainer], data: Dataset, args: argparse.Namespace) -> Callable:
-    """Work that trains and returns the losses and the gradient of the first step."""
-    tokenizer = bench.load_tokenizer()
-    settings = SFTConfig(
-        tempfile.mkdtemp(),
-        max_steps=args.steps,
-        per_device_train_batch_size=args.batch,
-        learning_rate=1e-3,
-        completion_only_loss=True,
-        logging_steps=1,
-        report_to=[],
-        save_strategy="no",
-        disable_tqdm=True,
-        use_cpu=True,
-        bf16=False,
-    )
-    trainer = kind(bench.random_qwen(tokenizer), settings, train_dataset=data, processing_class=tokenizer)
-    kept = keep_first_gradient(trainer)
-
-    def work() -> tuple[list[float], torch.Tensor]:
+    def work() -> list[float]:
         trainer.train()
-        return [row["loss"] for row in trainer.state.log_history if "loss" in row], kept[0]
+        return [row["loss"] for row in trainer.state.log_history if "loss" in row]
 
     return work
 
 
-def keep_first_gradient(trainer: SFTTrainer) -> list[torch.Tensor]:
-    """A list that receives the gradient of the first step, before clipping."""
-    kept: list[torch.Tensor] = []
-    step = trainer.training_step
+def prepare_plain(policy: Policy, rows: list[dict], args: argparse.Namespace) -> Callable:
+    """The shortest loop: padded batches, logits where a token of the completion is predicted, AdamW."""
+    model = weights.load(policy, train=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
 
-    def training_step(*inputs):
-        loss = step(*inputs)
-        if not kept:
-            kept.append(torch.cat([weight.grad.flatten() for weight in trainer.model.parameters()]))
-        return loss
+    def work() -> list[float]:
+        losses = []
+        for start in range(0, len(rows), args.batch):
+            batch = rows[start : start + args.batch]
+            ids, mask = pad([row["input_ids"] for row in batch], model.device)
+            learned, _ = pad([row["completion_mask"] for row in batch], model.device)
+            labels = torch.where(learned.bool(), ids, IGNORED)[:, 1:]
+            keep = labels != IGNORED
+            with autocast(model, policy.settings.precision):
+                states = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+                logits = model.lm_head(states[:, :-1][keep])
+            loss = torch.nn.functional.cross_entropy(logits.float(), labels[keep])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        return losses
 
-    trainer.training_step = training_step
-    return kept
+    return work
 
 
 if __name__ == "__main__":
