@@ -10,7 +10,10 @@ from genclspp.report.sheets import Sheet
 
 MISSING = "–"
 # Metrics shown in %.
-SHARE = re.compile(r"(validation/)?(demonstration_vote|f1/.*|(accuracy|macro_f1)\w*|selective_accuracy|coverage|majority|\w+_(rate|share))")
+SHARE = re.compile(
+    r"(validation/)?"
+    r"(f1/.*|(accuracy|macro_f1)\w*|selective_accuracy|coverage|majority|demonstration_vote|\w+_(rate|share))"
+)
 
 
 def readable(grid: Grid) -> Sheet:
