@@ -3,9 +3,9 @@
 python run.py -m …                                         trains the policies of one or several sweeps
 python benchmarks/exactness.py SWEEP… --outputs outputs    tries them, on the prompts of their own test splits
 
-Each policy is put to the self-check. Then the log-probabilities of all answers after some prompts are read both ways.
-In float64 the largest difference is reported; in float32 the winners are compared wherever the first answer leads the
-second by more than MARGIN.
+Each policy is put to the self-check. Then the log-probabilities of all answers after some prompts are read from
+trees and from plain sequences: in float64, where the largest difference is reported, and in float32, where the
+winners are compared wherever the first answer leads the second by more than MARGIN.
 """
 
 import argparse

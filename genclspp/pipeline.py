@@ -66,7 +66,8 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     walk, predicted = start(cell, memory), done.steps[-1].artifact.path
     labels = walk.task.labels
     measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
-    settled = {"layout": tokenizers.layout(walk.base), "precision": walk.base.settings.precision}
+    base = walk.base
+    settled = {"layout": tokenizers.layout(base), "precision": base.settings.precision, "weights": base.source}
     record = records.summarise(cell, done.steps, settled | measured)
     is_new |= not path.exists()
     write_json(path, record)

@@ -33,7 +33,8 @@ def resolve(settings: ModelSettings, store: Store) -> Policy:
     settings = replace(settings, precision=settings.precision or fastest())
     # The files of a converted GGUF name the version of transformers that wrote them; its key does not.
     contents = str(made.artifact.key) if made and made.stage.name == "convert" else _file_digests(folder)
-    return Policy(settings, folder, identity(contents, settings))
+    short = hashlib.sha256(contents.encode()).hexdigest()[:12]
+    return Policy(settings, folder, identity(contents, settings), f"{_source(settings, made)} {short}")
 
 
 def _make(settings: ModelSettings, store: Store) -> Step | None:
@@ -45,6 +46,16 @@ def _make(settings: ModelSettings, store: Store) -> Step | None:
     if not pieces:
         return None
     return store.step(partial(gguf.convert, file=gguf.open_file(pieces, settings.sha256)))
+
+
+def _source(settings: ModelSettings, made: Step | None) -> str:
+    """Where the weights come from: random ones, a package with its GGUF file, a folder or a hub id."""
+    if settings.config is not None:
+        return f"random {settings.config['model_type']}"
+    if settings.package and find_spec(settings.package):
+        return settings.gguf[0] if made else settings.package
+    name = settings.path if not Path(settings.path).exists() else Path(settings.path).name
+    return "/".join([name, *settings.gguf[:1]])
 
 
 def locate(settings: ModelSettings) -> Path:

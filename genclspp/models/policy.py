@@ -16,12 +16,14 @@ class Policy:
 
     folder:  of the base model
     digest:  identifies the base model, see `folders.identity`
+    source:  where its weights come from, for people
     trained: what a training stage left on top of it
     """
 
     settings: ModelSettings
     folder: Path
     digest: str
+    source: str = ""
     trained: Artifact | None = None
 
     @property

