@@ -1,7 +1,9 @@
 """GGUF files as a source of weights: converted once into a folder in hub format, then a model like any other."""
 
 import hashlib
+import io
 import shutil
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -66,8 +68,9 @@ def convert(file: GgufFile, out: Path) -> None:
     whole = _assemble(file.pieces, out)
     _check(whole)
     given = {"gguf_file": whole.name}
-    model = AutoModelForCausalLM.from_pretrained(whole.parent, dtype=torch.float32, **given)
-    tokenizer = AutoTokenizer.from_pretrained(whole.parent, **given)
+    with redirect_stderr(io.StringIO()):  # a bar that transformers draws whatever one tells it
+        model = AutoModelForCausalLM.from_pretrained(whole.parent, dtype=torch.float32, **given)
+        tokenizer = AutoTokenizer.from_pretrained(whole.parent, **given)
     # The weights are no longer quantised: left as it is, the configuration would have them dequantised again.
     del model.config.quantization_config
     model.hf_quantizer = None
