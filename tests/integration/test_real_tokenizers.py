@@ -15,7 +15,8 @@ import torch
 from hydra import compose as compose_config
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from genclspp import pipeline
 from genclspp.cli import compose
@@ -34,6 +35,8 @@ ENDS = {
     "gemma3": "<end_of_turn>",
     "deepseek_v3": "<｜end▁of▁sentence｜>",
 }
+# The architecture whose small random weights it goes with.
+KINDS = {"qwen3": "qwen3", "llama3_1": "llama", "gemma3": "gemma3_text", "deepseek_v3": "llama"}
 LAYOUTS = ("turns", "single", "plain")
 COMMON = ("model=local", "precision=float32", "strategy=icl", "tracking=none")
 TEXTS = (
@@ -56,19 +59,26 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in ENDS:
         folder = made[name] = tmp_path_factory.mktemp("models") / name
         shutil.copytree(TOKENIZERS / name, folder)
-        tokens = AutoTokenizer.from_pretrained(folder)
-        config = Qwen2Config(
-            vocab_size=len(tokens),
+        whole = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        config = AutoConfig.for_model(
+            KINDS[name],
+            vocab_size=whole.get_vocab_size(),
             hidden_size=16,
             intermediate_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=1,
+            head_dim=8,
             max_position_embeddings=2048,
             tie_word_embeddings=True,
         )
         torch.manual_seed(0)
         AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        tokens = AutoTokenizer.from_pretrained(folder)
+        for text in TEXTS:  # transformers takes the class of the tokenizer from that of the model
+            assert (
+                tokens.encode(text, add_special_tokens=False) == whole.encode(text, add_special_tokens=False).ids
+            )
     return made
 
 
