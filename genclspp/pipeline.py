@@ -260,7 +260,7 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
     """
     cell, plan = walk.cell, walk.plan
     side = prompts(walk, (split,), cell.infer)
-    thought = completions = prior = itself = None
+    thought = completions = prior = prompt_scores = None
     if side.thought_tokens:
         thought = plan.add(partial(think.think, policy=policy, inputs=side.inputs), f"think{suffix}")
     scores = plan.add(partial(score.score, policy=policy, inputs=side.inputs, thoughts=thought), f"score{suffix}")
@@ -277,13 +277,13 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
         completions = plan.add(write, f"complete{suffix}")
     if "prompt" in cell.decoder.needs:
         weigh = partial(score.score_prompts, policy=policy, inputs=side.inputs, thoughts=thought)
-        itself = plan.add(weigh, f"score_prompts{suffix}")
+        prompt_scores = plan.add(weigh, f"score_prompts{suffix}")
     if "prior" in cell.decoder.needs:  # read after the same thought, so that only the text differs
         blank = prompts(walk, (split,), cell.infer, blank=True)
         prior = plan.add(
             partial(score.score, policy=policy, inputs=blank.inputs, thoughts=thought), f"prior{suffix}"
         )
-    return Scored(side, scores, thought, completions, prior, itself)
+    return Scored(side, scores, thought, completions, prior, prompt_scores)
 
 
 def _check_arguments(walk: Walk) -> None:

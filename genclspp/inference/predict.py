@@ -28,7 +28,7 @@ class Scored:
     thoughts:    of the stage think, which precede the answers that are scored; None without reasoning
     completions: of the stage complete; None unless the decoder needs them
     prior:       of the stage score on the prompts without their texts; None unless the decoder needs it
-    itself:      of the stage score_prompts; None unless the decoder needs it
+    prompt_scores: of the stage score_prompts; None unless the decoder needs it
     """
 
     prompts: Prompts
@@ -36,13 +36,13 @@ class Scored:
     thoughts: Artifact | None = None
     completions: Artifact | None = None
     prior: Artifact | None = None
-    itself: Artifact | None = None
+    prompt_scores: Artifact | None = None
 
     def read(self) -> Iterator[PromptScores]:
         """The scores of each prompt, in order."""
         completions = score.read_completions(self.completions.path) if self.completions else None
         priors = [row["logprobs"] for row in score.read(self.prior.path)] if self.prior else None
-        prompts = score.read_prompts(self.itself.path) if self.itself else None
+        prompts = score.read_prompts(self.prompt_scores.path) if self.prompt_scores else None
         for k, row in enumerate(score.read(self.scores.path)):
             yield PromptScores(
                 row["logprobs"],

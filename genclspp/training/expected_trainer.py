@@ -175,6 +175,7 @@ class ExpectedTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._answers, self._beta, self._entropy, self._normalise = answers, beta, entropy, normalise
         self._values: dict[str, list[float]] = {}  # per metric, one value per batch since the last log
+        supports(self.model)  # tried out now: within a step it would leave casts of weights without a gradient
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         rows = self.train_dataset if dataset is None else dataset
@@ -182,14 +183,15 @@ class ExpectedTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         plain = self.accelerator.unwrap_model(model)
-        logprobs = answer_logprobs(
-            plain,
-            self.processing_class,
-            inputs["prompt"],
-            self._answers,
-            call=model,
-            at_once=self.args.gradient_checkpointing,
-        )
+        with self.accelerator.autocast():  # around all windows, so that weights are cast once
+            logprobs = answer_logprobs(
+                plain,
+                self.processing_class,
+                inputs["prompt"],
+                self._answers,
+                call=model,
+                at_once=self.args.gradient_checkpointing,
+            )
         rewards = torch.tensor(inputs["rewards"], device=logprobs.device)
         # Without beta, the divergence is neither weighted nor logged, so any start will do.
         start = torch.tensor(inputs["start"], device=logprobs.device) if self._beta else logprobs.detach()
