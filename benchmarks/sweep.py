@@ -24,9 +24,10 @@ import measure as bench
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEPS = {
-    "demo": ["-m", "strategy=icl,numeric", "decode=ppl"],
+    "demo": ["-m", "model=minilm", "strategy=icl,numeric", "decode=ppl"],
     "matrix": [
         "-m",
+        "model=minilm",
         "strategy@train=zero_shot,icl,numeric",
         "strategy@infer=zero_shot,icl,numeric",
         "decode=ppl",
@@ -36,7 +37,7 @@ SWEEPS = {
 WITHOUT = """
 import runpy, sys
 from genclspp.trees import support
-support._mismatch = lambda model: "switched off to measure"
+support._mismatch = lambda *_: "switched off to measure"
 sys.argv[0] = "run.py"
 runpy.run_path("run.py", run_name="__main__")
 """
