@@ -173,16 +173,18 @@ def child_logprobs(
     return rows, below, logs[rows, [tree.tokens[child] for child in below]]
 
 
-# Fixed cost of a call, in the floating-point operations that fit into the same time. For the CPU, measured on two
-# cores; for accelerators, an estimate of a few thousand kernel launches.
-CALL_COST = {"cpu": 3e8}
+# Fixed cost of a call, in the floating-point operations that fit into the same time. On a CPU (measured on two cores)
+# part of it is reading the weights, once per call; for accelerators, an estimate of a few thousand kernel launches.
+CALL_COST, READ_COST = 3e8, 130  # the latter per weight
 ACCELERATED = 1e12
 LOGITS = 2**25  # logits in memory at once
 
 
 def call_cost(model: Any) -> float:
     """Fixed cost of a forward pass on the model's device, in floating-point operations."""
-    return CALL_COST.get(model.device.type, ACCELERATED)
+    if model.device.type != "cpu":
+        return ACCELERATED
+    return CALL_COST + READ_COST * sum(weight.numel() for weight in model.parameters())
 
 
 def width(model: Any, calls: int = 1) -> int:
