@@ -173,8 +173,8 @@ def child_logprobs(
     return rows, below, logs[rows, [tree.tokens[child] for child in below]]
 
 
-# Fixed cost of a call, in the floating-point operations that fit into the same time. On a CPU (measured on two cores)
-# part of it is reading the weights, once per call; for accelerators, an estimate of a few thousand kernel launches.
+# Fixed cost of a call, in the floating-point operations that fit into the same time. On a CPU (measured on two
+# cores) most of it is reading the weights; for accelerators, an estimate of a few thousand kernel launches.
 CALL_COST, READ_COST = 3e8, 130  # the latter per weight
 ACCELERATED = 1e12
 LOGITS = 2**25  # logits in memory at once
