@@ -46,6 +46,7 @@ from genclspp.trees import scoring
 CASES = {
     "tickets": ["dataset=tickets"],
     "trec6": ["dataset=local", "dataset.path={data}/trec6"],
+    "sst5": ["dataset=local", "dataset.path={data}/sst5"],
 }
 MEASURED = 96
 WARM_UP = [
@@ -59,7 +60,7 @@ WARM_UP = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder with trec6")
+    parser.add_argument("--data", required=True, help="folder with trec6 and sst5")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=list(CASES), help="one case")
