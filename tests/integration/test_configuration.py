@@ -152,8 +152,8 @@ def test_a_preset_of_a_model_decides_for_no_other_group(choice: str, sft: str, l
 def test_the_command_line_comes_before_an_experiment_before_advice_before_the_group():
     word = "sft.args.learning_rate=1"
     assert cell("model=smollm2", word).sft.args["learning_rate"] == 1
-    advised = cell("model=smollm2").sft.args["learning_rate"]
-    assert advised != cell("model=tiny").sft.args["learning_rate"]
+    advised, plain = (cell(f"model={name}", "sft=lora").sft.args["learning_rate"] for name in ("smollm2", "tiny"))
+    assert advised != plain
     assert cell("model=smollm2", "model.advice.full.learning_rate=2").sft.args["learning_rate"] == 2
     rates = [cell("experiment=pilot_rl", *more).rl.args["learning_rate"] for more in ((), ("model=qwen2_5_0_5b",))]
     assert rates == [3e-5, 3e-5]
