@@ -53,6 +53,8 @@ def in_float64(model: Any) -> Iterator[bool]:
     tensors = [tensor for tensor in chain(model.parameters(), model.buffers()) if tensor.is_floating_point()]
     kinds = [tensor.dtype for tensor in tensors]
     is_exact = sum(tensor.numel() for tensor in tensors) <= LARGEST and set(kinds) <= EXACT
+    # The kernels of flex attention know float32 at most.
+    is_exact &= model.config.get_text_config()._attn_implementation != "flex_attention"
     try:
         for tensor in tensors if is_exact else ():
             tensor.data = tensor.data.double()
