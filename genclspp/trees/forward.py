@@ -135,15 +135,21 @@ def _windows(nodes: list[int], wanted: Sequence[bool], width: int, most: int) ->
         yield chunk
 
 
+CACHED = 2**20  # logits whose log-probabilities stay in a processor's cache
+
+
 def _store(result: NodeLogprobs, tree: Tree, nodes: list[int], logits: Tensor) -> None:
     """Enter the predictions after `nodes` into `result`; logits: (nodes, vocabulary)."""
-    logs = log_softmax(logits)
-    # Plain numbers from here on: one transfer for all peaks and one for all children, not one per node.
-    for node, peak in zip(nodes, logs.amax(-1).tolist(), strict=True):
-        result.peaks[node] = peak
-    _, below, found = child_logprobs(tree, nodes, logs)
-    for child, value in zip(below, found.tolist(), strict=True):
-        result.logprobs[child] = value
+    # Block by block on a CPU: log-probabilities of a large vocabulary that go through memory take ten times as long.
+    rows = max(CACHED // logits.shape[-1], 1) if logits.device.type == "cpu" else len(nodes)
+    for k in range(0, len(nodes), rows):
+        block, logs = nodes[k : k + rows], log_softmax(logits[k : k + rows])
+        # Plain numbers from here on: one transfer for all peaks and one for all children, not one per node.
+        for node, peak in zip(block, logs.amax(-1).tolist(), strict=True):
+            result.peaks[node] = peak
+        _, below, found = child_logprobs(tree, block, logs)
+        for child, value in zip(below, found.tolist(), strict=True):
+            result.logprobs[child] = value
 
 
 def log_softmax(logits: Tensor) -> Tensor:
