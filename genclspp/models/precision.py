@@ -13,13 +13,17 @@ Precision = Literal["float32", "bfloat16"]
 
 @cache
 def fastest() -> Precision:
-    """bfloat16 on a GPU that has it and on a CPU with matrix units for it (AMX), else float32."""
+    """bfloat16 on a GPU that has it and on a CPU with instructions for its products, else float32.
+
+    With AMX, products are about eight times as fast as in float32, with AVX-512's alone two to four times.
+    """
     import torch
 
     if torch.cuda.is_available():
         is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        is_fast = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+        has = torch.cpu.get_capabilities()
+        is_fast = bool(has.get("amx_bf16") or has.get("avx512_bf16"))
     return "bfloat16" if is_fast else "float32"
 
 

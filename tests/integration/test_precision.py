@@ -66,6 +66,23 @@ def test_the_precision_is_settled_with_the_model_and_counts(low: Policy, store: 
     assert by_itself.key == (low if precision.fastest() == "bfloat16" else full).key
 
 
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ({"amx_bf16"}, "bfloat16"),
+        ({"avx512_bf16"}, "bfloat16"),
+        ({"avx2", "avx512_f"}, "float32"),
+        (set(), "float32"),
+    ],
+)
+def test_a_processor_multiplies_bfloat16_fast_or_not(
+    monkeypatch: pytest.MonkeyPatch, units: set[str], expected: str
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(units, True) | {"amx_int8": True})
+    assert precision.fastest.__wrapped__() == expected
+
+
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_training_in_bfloat16_goes_the_way_of_float32(low: Policy, store: Store, tmp_path: Path, lora):
     losses = []
