@@ -140,7 +140,7 @@ CACHED = 2**20  # logits whose log-probabilities stay in a processor's cache
 
 def _store(result: NodeLogprobs, tree: Tree, nodes: list[int], logits: Tensor) -> None:
     """Enter the predictions after `nodes` into `result`; logits: (nodes, vocabulary)."""
-    # Block by block on a CPU: log-probabilities of a large vocabulary that go through memory take ten times as long.
+    # Block by block on a CPU: through memory, log-probabilities of a large vocabulary take ten times as long.
     rows = max(CACHED // logits.shape[-1], 1) if logits.device.type == "cpu" else len(nodes)
     for k in range(0, len(nodes), rows):
         block, logs = nodes[k : k + rows], log_softmax(logits[k : k + rows])
