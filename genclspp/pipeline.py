@@ -60,14 +60,15 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     """Carry out a cell, reusing finished artifacts; write its record and return it."""
     outputs, path = Path(cell.outputs), records.path_of(cell)
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
-    terminal.heading(cell)
     runner = Runner(memory, terminal, tracker, cell.predict.batch_size)
     done, is_new = carry_out(lambda: plan(cell, memory), runner)
     walk, predicted = start(cell, memory), done.steps[-1].artifact.path
     labels = walk.task.labels
     measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
     base = walk.base
-    settled = {"layout": tokenizers.layout(base), "precision": base.settings.precision, "weights": base.source}
+    settled: dict[str, Any] = {"layout": tokenizers.layout(base), "precision": base.settings.precision}
+    settled |= {"weights": base.source, "is_random": _is_random(cell, memory)}
+    settled |= {"digest/test": walk.task.key_of("test")}
     record = records.summarise(cell, done.steps, settled | measured)
     is_new |= not path.exists()
     write_json(path, record)
@@ -75,6 +76,12 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
         tracker.result(path.stem, record, predict.read(predicted), labels)
     terminal.result(record)
     return record
+
+
+def _is_random(cell: Cell, memory: Memory) -> bool:
+    """Whether the predictions of a cell depend on its seed."""
+    keys = {plan(one, memory).steps[-1].artifact.key for one in (cell, replace(cell, seed=cell.seed + 1))}
+    return len(keys) > 1 or None in keys
 
 
 def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:

@@ -220,7 +220,7 @@ class Cell:
     """One configuration of a sweep, complete and checked: what the pipeline runs.
 
     sweep:   name of the sweep; choices: group -> the name typed on the command line, lists joined by "+"
-    overrides: the other words typed, sorted
+    knobs:   the other keys typed -> their values
     train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
     """
@@ -229,7 +229,7 @@ class Cell:
     outputs: str
     seed: int
     choices: Mapping[str, str]
-    overrides: str
+    knobs: Mapping[str, Any]
     dataset: DatasetSettings
     model: ModelSettings
     train: tuple[Any, ...]

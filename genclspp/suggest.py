@@ -1,7 +1,18 @@
-"""The nearest known name, for error messages."""
+"""Errors that a user can mend, and the nearest known name for their sentences."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """What a user can mend: one sentence that says what was found, where, and what was expected.
+
+    Every other error is a bug, of ours or of a part that a user has added.
+    """
+
+
+class Skipped(UserError):
+    """A cell needs a stage that has failed for another cell of the same sweep."""
 
 
 def hint(word: object, known: Iterable[object]) -> str:

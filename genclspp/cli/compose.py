@@ -96,7 +96,7 @@ def cell(config: DictConfig) -> Cell:
         outputs=outputs,
         seed=typed.check(plain.get("seed"), int, "seed"),
         choices=_choices(config, plain),
-        overrides=_overrides(config),
+        knobs=_knobs(config, plain),
         train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
         infer=_strategies(both if infer is None else infer, "strategy" if infer is None else "infer"),
         decoder=typed.part(plain.get("decode"), "decode"),
@@ -146,18 +146,35 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
         for side in ("train", "infer")
     }
     named = {word: sides.get(word) or name(group, group) for group, word in CHOICES.items()}
+    if named["dataset"] in ("local", "hub"):  # the name of the folder says more
+        named["dataset"] = Path(str(plain["dataset"].get("path"))).expanduser().resolve().stem or named["dataset"]
     # As a preset may have decided; what is still open is settled with the model.
     return named | {word: plain["model"].get(word) or "auto" for word in ("layout", "precision")}
 
 
-def _overrides(config: DictConfig) -> str:
-    """The words typed besides group choices; they distinguish the rows of a sweep over a knob."""
+def _knobs(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Key -> value of what was typed besides group choices; they tell the cells of a sweep over a knob apart."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed"}
-    last = {word.lstrip("+~").partition("=")[0]: word for word in hydra.overrides.task}
-    return " ".join(
-        word for key, word in sorted(last.items()) if key not in silent and not key.startswith("tracking.")
-    )
+    found = {}
+    for word in sorted(hydra.overrides.task, key=_key_of):
+        key, text = _key_of(word), word.partition("=")[2]
+        if key not in silent and not key.startswith("tracking."):
+            value = _at(plain, key)
+            found[key] = value if isinstance(value, str | int | float) else text  # a list or mapping as typed
+    return found
+
+
+def _key_of(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _at(plain: Mapping[str, Any], key: str) -> Any:
+    """The value under a dotted key; None where there is none."""
+    value: Any = plain
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _strategies(parts: Any, key: str) -> tuple[Any, ...]:

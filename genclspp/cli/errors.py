@@ -1,25 +1,76 @@
-"""From an error to one sentence: what was found, where, what was expected, and the nearest known name."""
+"""From an error to one sentence: what was found, where, what was expected, and the nearest known name.
 
+What a user can mend is a `UserError`, an error of the file system, or one of Hydra about the command line. All
+else is a bug, of ours or of a part that a user has added: its sentence says so, and names the log with the
+traceback.
+"""
+
+import errno
+import logging
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from genclspp.cli.compose import CONF
-from genclspp.suggest import hint
+from genclspp.suggest import Skipped, UserError, hint
 
 
 def stop(error: Exception) -> SystemExit:
     """An exit with one sentence, or with the traceback if the user asked for it."""
-    return SystemExit(
-        "".join(traceback.format_exception(error)) if wants_traceback() else f"error: {explain(error)}"
+    sentence = report(error)
+    return SystemExit("".join(traceback.format_exception(error)) if wants_traceback() else f"error: {sentence}")
+
+
+def report(error: Exception) -> str:
+    """One sentence about an error; the log receives its traceback."""
+    if not hasattr(error, "told"):  # a cell tells it first, and what ends the program may tell it again
+        sentence = explain(error)
+        log = _log_file()
+        if not _is_mendable(error):
+            sentence += f"; a bug in genclspp or in a part that was added to it: the traceback is in {log}"
+        _write_traceback(log, sentence, error)
+        vars(error)["told"] = sentence
+    return vars(error)["told"]
+
+
+def state(error: Exception) -> Literal["failed", "skipped"]:
+    """What an error makes of its cell."""
+    return "skipped" if isinstance(error, Skipped) else "failed"
+
+
+def _is_mendable(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.filename is not None or error.errno == errno.ENOSPC
+    return isinstance(error, UserError | ValueError) or type(error).__module__.split(".")[0] in (
+        "hydra",
+        "omegaconf",
     )
+
+
+def _log_file() -> Path:
+    """The file that log messages go to; before there is one, `errors.log` among the logs."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            return Path(handler.baseFilename)
+    typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("outputs=")]
+    return Path(typed[-1] if typed else "outputs") / "logs" / "errors.log"
+
+
+def _write_traceback(log: Path, sentence: str, error: Exception) -> None:
+    text = f"{sentence}\n{''.join(traceback.format_exception(error))}"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as failed:  # a full disk may be what the error is about
+        print(f"the traceback cannot be written to {log}: {failed.strerror}\n{text}", file=sys.stderr)
 
 
 def wants_traceback() -> bool:
@@ -50,13 +101,15 @@ def explain(error: BaseException) -> str:
     missing = re.search(r"Could not override '([^']+)'", text)
     if missing:
         return f"unknown key {missing[1]}; {_near_key(missing[1])}"
-    if isinstance(
-        error, PermissionError | FileNotFoundError | NotADirectoryError | FileExistsError | IsADirectoryError
-    ):
-        return f"{error.filename}: {error.strerror}" if error.filename else text
-    if isinstance(error, ValueError | OSError) or type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full"
+    if _is_mendable(error):
         return text or type(error).__name__
-    return f"{type(error).__name__}: {text} (a bug in genclspp; HYDRA_FULL_ERROR=1 shows the traceback)"
+    if len(lines) > 2:  # a worker's message holds its whole traceback: its first line and its last say enough
+        text = f"{lines[0]} {lines[-1]}"
+    return f"{type(error).__name__}: {text[:300]}"
 
 
 def _null_choice() -> str:

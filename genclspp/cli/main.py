@@ -11,29 +11,56 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, errors, help, sweep
+from genclspp.cli import compose, errors, grid, help, sweep
+from genclspp.settings import Cell
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
 def run(config: DictConfig) -> float:
-    """Run one cell; its accuracy is returned for sweepers that optimise."""
+    """Run one cell; its accuracy is returned for sweepers that optimise. NaN: it failed, and the sweep goes on."""
     try:
-        return _run(config)
+        cell = compose.cell(config)
+        return _run(cell)
     except Exception as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            raise  # the sweep continues with the other cells
-        raise errors.stop(error) from None
+        hydra_config = HydraConfig.get()
+        if hydra_config.mode is not RunMode.MULTIRUN:
+            raise errors.stop(error) from None
+        if not grid.is_grid(hydra_config):
+            raise
+        return float("nan")
 
 
-def _run(config: DictConfig) -> float:
+def _run(cell: Cell) -> float:
     from genclspp import pipeline
     from genclspp.report import records
+    from genclspp.runs.ledger import Entry, Ledger
+    from genclspp.runs.outlook import words
     from genclspp.runs.terminal import Terminal, quiet
 
-    cell = compose.cell(config)
-    terminal = Terminal()
-    quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{records.path_of(cell).stem}.log", terminal.console)
-    return pipeline.run(cell, sweep.memory(cell.outputs), terminal)["accuracy"]
+    terminal, outlook, memory = Terminal(), sweep.Sweep.outlook, sweep.memory(cell.outputs)
+    path = records.path_of(cell)
+    log = Path(cell.outputs) / "logs" / cell.sweep / f"{path.stem}.log"
+    quiet(log, terminal.console)
+    if outlook:
+        entry = outlook.entry(cell)
+        terminal.heading(f"cell {entry.number}/{len(outlook.cells)}", entry.heading, outlook.left(cell))
+    else:
+        entry = Entry(1, "", path.stem)
+        terminal.heading("cell", " ".join(map("=".join, words(cell).items())))
+        pipeline.plan(cell, memory)  # what would stop the cell stops it here, before it counts as started
+    ledger = Ledger(path.parent)
+    try:
+        with ledger.running(entry):
+            record = pipeline.run(cell, memory, terminal)
+    except Exception as error:
+        sentence, state = errors.report(error), errors.state(error)
+        ledger.note(entry, state, sentence, str(log))
+        if outlook:
+            terminal.failed(state, sentence)
+        raise
+    if not outlook:
+        terminal.ending(path, Path(cell.outputs) / "artifacts" / "predict" / record["artifact/predict"])
+    return record["accuracy"]
 
 
 def main() -> None:
@@ -50,6 +77,7 @@ def main() -> None:
         sys.exit(f"error: found WORLD_SIZE={os.environ['WORLD_SIZE']}; expected one process, on one device")
     compose.register()
     signal.signal(signal.SIGTERM, _stop)
+    sys.argv[1:] = grid.free_knobs(sys.argv[1:])
     try:
         run()
     except KeyboardInterrupt:

@@ -1,76 +1,112 @@
-"""A sweep: all cells are checked before the first one starts, and a table shows their results."""
+"""A sweep: all cells are checked before the first one starts, and a table shows their results.
+
+Hydra's own sweeper makes the grid. Here it is trimmed: a knob does not concern a cell without the choice that it
+belongs to, and cells that become equal are one.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, errors
+from genclspp.cli import compose, errors, grid
 from genclspp.settings import Cell
 
 if TYPE_CHECKING:
+    from genclspp.runs.outlook import Outlook
     from genclspp.runs.plan import Memory
 
 
 class Sweep(Callback):
-    """Hydra callback: checks all cells of a sweep before the first one starts, shows the results at the end."""
+    """Hydra callback: checks all cells of a sweep before the first one starts, shows the results at the end.
 
-    def __init__(self) -> None:
-        self.cells: list[Cell] = []
-        self.ended = 0
+    outlook: of the sweep that this process runs, if it runs one
+    """
+
+    outlook: ClassVar["Outlook | None"] = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from rich.console import Console
 
-        from genclspp import pipeline
-        from genclspp.runs.terminal import quiet
+        from genclspp.runs.terminal import Terminal, quiet
 
         try:
             quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Console())
-            cells = [compose.cell(one) for one in expand(config)]
-            for one in cells:
-                pipeline.plan(one, memory(one.outputs))
+            self._check(config)
         except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes
             raise errors.stop(error) from error
-        self.cells = cells
-        if cells:
-            Console(highlight=False).print(f"sweep [bold]{cells[0].sweep}[/]: {len(cells)} cells, all checked")
+        if Sweep.outlook:
+            cells = Sweep.outlook.cells
+            Terminal().sweep(cells[0].sweep, len(cells), Sweep.outlook.shared())
 
-    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
-        from rich.console import Console
-        from rich.markup import escape
+    def _check(self, config: DictConfig) -> None:
+        from genclspp import pipeline
+        from genclspp.report import records
+        from genclspp.runs.ledger import Ledger
+        from genclspp.runs.outlook import Outlook
 
-        if not self.cells:
+        jobs = grid.jobs(config)
+        if not jobs:
             return
-        self.ended += 1
-        error = getattr(job_return, "_return_value", None)
-        if isinstance(error, Exception):
-            Console(stderr=True, highlight=False).print(
-                f"  [red]cell failed:[/] {escape(errors.explain(error))}", soft_wrap=True
-            )
-        if self.ended == len(self.cells):
-            show_records(self.cells)
+        cells = [compose.cell(job.config) for job in jobs]
+        plans = [pipeline.plan(cell, memory(cell.outputs)) for cell in cells]
+        kept = _distinct(cells, [str(plan.steps[-1].artifact.key) if plan.is_known else "" for plan in plans])
+        grid.hand_over([jobs[place] for place in kept])
+        outlook = Outlook([cells[place] for place in kept], [plans[place].steps for place in kept])
+        for cell in outlook.cells:
+            Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))
+        Sweep.outlook = outlook
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        if Sweep.outlook and not show_records(Sweep.outlook.cells):
+            raise SystemExit(1)
 
 
-def show_records(cells: Sequence[Cell]) -> None:
-    """Print a table of the cells' records, and the folder that holds them."""
+def _distinct(cells: Sequence[Cell], keys: Sequence[str]) -> list[int]:
+    """Places of the cells that are left when those are one that differ in nothing, or in a seed that nothing uses.
+
+    keys: of what each cell predicts; empty where that is not known yet
+    """
+    first: dict[object, int] = {}
+    for place, (cell, key) in enumerate(zip(cells, keys, strict=True)):
+        same = (tuple(sorted(cell.choices.items())), str(cell.knobs), key or str(cell.seed))
+        first.setdefault(same, place)
+    return list(first.values())
+
+
+def show_records(cells: Sequence[Cell]) -> bool:
+    """Print a table of the cells' records, and of those that failed; returns whether all cells have a record."""
     from rich.console import Console
 
     from genclspp.report import records, summary
+    from genclspp.runs.ledger import Ledger
+    from genclspp.runs.terminal import Terminal
 
     console = Console(highlight=False)
-    wanted = [records.path_of(cell) for cell in cells]
-    paths = [path for path in dict.fromkeys(wanted) if path.exists()]
-    lost = sum(not path.exists() for path in wanted)
+    paths = [path for path in map(records.path_of, cells) if path.exists()]
     if paths:
         summary.show([json.loads(path.read_text(encoding="utf-8")) for path in paths], console)
         console.print(f"records: {paths[0].parent}", soft_wrap=True)
-    if lost:
-        console.print(f"[red]{lost} of {len(cells)} cells have no record[/]: they failed, see above")
+    if spent := timings(memory(cells[0].outputs).seconds):
+        console.print(f"time: {spent}", soft_wrap=True)
+    here = {records.path_of(cell).stem for cell in cells}
+    entries = [entry for entry in Ledger(records.path_of(cells[0]).parent).read() if entry.record in here]
+    failed = [entry for entry in entries if entry.state in ("failed", "skipped")]
+    if failed:
+        Terminal(console).failures(failed, len(cells))
+    return not failed
+
+
+def timings(seconds: Mapping[str, Sequence[float]]) -> str:
+    """How long the stages took that were computed, such as "sft 4m12 (3) · score 40 s (6)"."""
+    from genclspp.report.summary import duration
+
+    long = {role: spent for role, spent in seconds.items() if sum(spent) >= 1}
+    return " · ".join(f"{role} {duration(sum(spent))} ({len(spent)})" for role, spent in long.items())
 
 
 @cache
@@ -79,34 +115,3 @@ def memory(outputs: str) -> "Memory":
     from genclspp.runs.plan import Memory
 
     return Memory()
-
-
-def expand(config: DictConfig) -> list[DictConfig]:
-    """The composed configuration of every cell that Hydra's basic sweeper would launch; empty for other sweepers.
-
-    Hydra's launcher in this process receives the same ones afterwards, so that each is composed only once.
-    """
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    if not _is_grid(config.hydra):
-        return []
-    loader = GlobalHydra.instance().config_loader()
-    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(
-        [*params, *config.hydra.overrides.task]
-    )
-    again = loader.load_sweep_config
-    grid = [tuple(one) for batch in BasicSweeper.split_arguments(overrides, None) for one in batch]
-    composed = {one: again(config, list(one)) for one in grid}
-
-    def hand_over(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        return composed.get(tuple(sweep_overrides)) or again(master_config, sweep_overrides)
-
-    loader.load_sweep_config = hand_over
-    return list(composed.values())
-
-
-def _is_grid(hydra: Any) -> bool:
-    return hydra.sweeper._target_.endswith("BasicSweeper")

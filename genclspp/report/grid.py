@@ -40,7 +40,7 @@ class Grid:
     rows: Sequence[Place]
     columns: Sequence[Place]
     entries: Mapping[tuple[Place, Place], Entry]
-    baseline: Mapping[str, str]
+    baseline: Mapping[str, Any]
     seeds: Sequence[int]
     shared: Mapping[str, Any]
 
@@ -92,7 +92,7 @@ def count_missing(grid: Grid) -> tuple[int, int]:
 def _entry(
     series: Series,
     among: Sequence[Series],
-    wanted: Mapping[str, str],
+    wanted: Mapping[str, Any],
     metric: str,
     scores: Callable[[Record], ExampleScores | None],
 ) -> Entry:
@@ -107,7 +107,7 @@ def _place(series: Series, words: Sequence[str]) -> Place:
     return tuple("–" if value in (None, "") else str(value) for value in found)
 
 
-def _order(place: Place, words: Sequence[str], wanted: Mapping[str, str]) -> list[Any]:
+def _order(place: Place, words: Sequence[str], wanted: Mapping[str, Any]) -> list[Any]:
     """Sort key: baselines first, then natural order by name ("pilot2" before "pilot10")."""
     first = [value != chosen(wanted, word) for word, value in zip(words, place, strict=True)]
     return list(zip(first, map(_natural, place), strict=True))
@@ -121,8 +121,8 @@ def _natural(text: str) -> list[Any]:
 def _default_rows(series: Sequence[Series], differing: Sequence[str], columns: Sequence[str]) -> list[str]:
     taken = {*columns, "seed", *(("train", "infer") if STRATEGY in columns else ())}
     rows = [word for word in differing if word not in taken] or ["name"]
-    # Overrides are long, and often the name of the sweep says the same: omitted if places stay unique.
-    without = [word for word in rows if word != "overrides"]
+    # Often the name of the sweep says the same as its knobs: these are omitted if places stay unique.
+    without = [word for word in rows if "." not in word]
     places = {(_place(each, without), _place(each, columns)) for each in series}
     return without if without and len(places) == len(series) else rows
 
@@ -158,10 +158,10 @@ def _check_words(place: str, given: Sequence[str], records: Sequence[Record]) ->
             raise ValueError(f"unknown word {word!r} in --{place}; {hint(word, known)}")
 
 
-def _wanted(baseline: Sequence[str], records: Sequence[Record]) -> dict[str, str]:
+def _wanted(baseline: Sequence[str], records: Sequence[Record]) -> dict[str, Any]:
     """Word -> choice of the baseline, from "word=choice"; the word "strategy" stands for both sides."""
     known = list(dict.fromkeys([*_known(records), STRATEGY]))
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for given in baseline:
         word, equals, choice = given.partition("=")
         if not equals:
@@ -169,10 +169,11 @@ def _wanted(baseline: Sequence[str], records: Sequence[Record]) -> dict[str, str
         if word not in known:
             raise ValueError(f"unknown word {word!r} in --baseline; {hint(word, known)}")
         for name in ("train", "infer") if word == STRATEGY else (word,):
-            choices = sorted({record[name] for record in records if record.get(name) is not None})
+            choices = {str(record[name]): record[name] for record in records if record.get(name) is not None}
             if choice not in choices:
-                raise ValueError(f"--baseline {given}: no record has {name}={choice}; {hint(choice, choices)}")
-            found[name] = choice
+                near = hint(choice, sorted(choices))
+                raise ValueError(f"--baseline {given}: no record has {name}={choice}; {near}")
+            found[name] = choices[choice]
     return found
 
 

@@ -1,18 +1,19 @@
 """Paired differences between a series and its baseline, seed by seed and example by example."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from genclspp.inference import predict
 from genclspp.inference.metrics import Prediction
-from genclspp.report.records import Record
-from genclspp.report.series import Series, spread, values
+from genclspp.report.records import STRATEGY, Record, is_knob_of
+from genclspp.report.series import Series, spread
 from genclspp.task import UNCERTAIN
 
 RESAMPLES = 10_000
@@ -46,29 +47,63 @@ class Difference:
     seeds: int
 
 
-def baseline_of(series: Series, wanted: Mapping[str, str], among: Iterable[Series]) -> Series | None:
-    """The series with the choices `wanted` that equals this one in all other words, if there is one."""
-    words = {**series.words, **wanted}
-    return next((other for other in among if other.words == words), None)
+def baseline_of(series: Series, wanted: Mapping[str, Any], among: Sequence[Series]) -> Series | None:
+    """The series with the choices `wanted` that equals this one in all other words, if there is one.
+
+    Knobs of the groups that differ need not be equal: zero-shot prompts have no number of shots.
+    """
+    sides = [STRATEGY, "train", "infer"] if wanted.keys() & {"train", "infer"} else []
+    free = {name for each in among for name in each.words if is_knob_of(name, [*wanted, *sides])} - wanted.keys()
+    words = {name: value for name, value in {**series.words, **wanted}.items() if name not in free}
+    return next((other for other in among if words.items() <= other.words.items()), None)
 
 
 def compare(
     series: Series, baseline: Series, metric: str, scores: Callable[[Record], ExampleScores | None]
 ) -> Difference | None:
-    """The paired difference of a metric; None if no seed has both values. `scores`: see `reader`."""
-    ours, theirs = values(series, metric), values(baseline, metric)
-    seeds = sorted(ours.keys() & theirs.keys())
+    """The paired difference of a metric; None if no seed has both values, on the same test examples.
+
+    scores: see `reader`
+    """
+    pairs_of = _pair(series, baseline, metric)
+    seeds = sorted(pairs_of)
     if not seeds:
         return None
-    gaps = [ours[seed] - theirs[seed] for seed in seeds]
-    level = fmean(theirs[seed] for seed in seeds)
-    here, there = ({record["seed"]: record for record in each.records} for each in (series, baseline))
-    pairs = [example_gaps(scores(here[seed]), scores(there[seed])) for seed in seeds]
+    gaps = [float(ours[metric] - theirs[metric]) for ours, theirs in pairs_of.values()]
+    level = fmean(theirs[metric] for _, theirs in pairs_of.values())
+    pairs = [example_gaps(scores(ours), scores(theirs)) for ours, theirs in pairs_of.values()]
     known = [pair for pair in pairs if pair]
     # An interval over some of the seeds would belong to another mean than the one shown.
     low, high = bootstrap_interval(known) if len(known) == len(seeds) else (None, None)
     relative = fmean(gaps) / level if level else None
     return Difference(fmean(gaps), spread(gaps), low, high, relative, len(seeds))
+
+
+def _pair(series: Series, baseline: Series, metric: str) -> dict[int, tuple[Record, Record]]:
+    """Seed -> the records of both sides that have the metric, on the same test examples.
+
+    A record in which nothing depends on the seed stands for all seeds. Older records do not say whether it does,
+    nor on which examples they were measured.
+    """
+    here, there = ({record["seed"]: record for record in each.records} for each in (series, baseline))
+    found = {}
+    for seed in sorted(here.keys() | there.keys()):
+        ours, theirs = (of.get(seed) or _constant(of) for of in (here, there))
+        if ours and theirs and None not in (ours.get(metric), theirs.get(metric)) and _are_alike(ours, theirs):
+            found[seed] = (ours, theirs)
+    return found
+
+
+def _constant(of: Mapping[int, Record]) -> Record | None:
+    """The only record of a series in which nothing depends on the seed."""
+    (first, *more) = of.values()
+    return None if more or first.get("is_random", True) else first
+
+
+def _are_alike(ours: Record, theirs: Record) -> bool:
+    """Whether two records were measured on the same test examples, as far as they say."""
+    digests = {ours.get("digest/test"), theirs.get("digest/test")} - {None}
+    return len(digests) < 2
 
 
 def example_gaps(ours: ExampleScores | None, theirs: ExampleScores | None) -> dict[str, float] | None:

@@ -1,6 +1,7 @@
 """Records: flat JSON of what a cell chose, measured and spent; written at its end, read for tables."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
 # Fields of a cell that do not change its numbers, and are no part of its record's file name.
-ASIDE = ("sweep", "outputs", "tracking", "config", "overrides", "predict", "metrics")
+ASIDE = ("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics")
 
 
 def path_of(cell: Cell) -> Path:
@@ -38,8 +39,7 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
 
     Steps with the same role (one per fold, say) are summed up, and the record holds the first one's key.
     """
-    record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed}
-    record |= {"overrides": cell.overrides, **measured}
+    record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed, **cell.knobs, **measured}
     manifests = [manifest(step.artifact.path) for step in steps]
     for step, written in zip(steps, manifests, strict=True):
         role = step.role
@@ -99,26 +99,44 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def words(records: Sequence[Record]) -> list[str]:
-    """The words that distinguish cells: the known choices in order, then any other text entry of a record.
+    """The words that distinguish cells: the known choices in order, knobs, then any other text entry of a record.
 
-    The name of the sweep comes first if there are several sweeps. Weights count where one model has several.
+    The name of the sweep comes first if there are several sweeps. Weights count where one model has several, and
+    the path of data where one name has several.
     """
-    texts = {name for record in records for name, value in record.items() if isinstance(value, str)}
-    texts -= {*CHOICES, "name", "commit", *([] if _has_two_sources(records) else ["weights"])}
-    others = sorted(name for name in texts if "/" not in name)
+    others = sorted({name for record in records for name, value in record.items() if _is_word(name, value)})
+    for name, of in (("weights", "model"), ("dataset.path", "dataset")):
+        if name in others and not _has_several(name, of, records):
+            others.remove(name)
     several = len({record.get("name") for record in records}) > 1
     known = [name for name in (*CHOICES, *others) if any(name in record for record in records)]
     return ["name", *known] if several else known
 
 
-def _has_two_sources(records: Sequence[Record]) -> bool:
-    """Whether equal words led to different weights: those of a package here, those of the hub there."""
-    found: dict[tuple[Any, ...], Any] = {}
-    asked = ((record.get("model"), record.get("overrides")) for record in records)
-    return any(
-        found.setdefault(words, record.get("weights")) != record.get("weights")
-        for words, record in zip(asked, records, strict=True)
-    )
+def _is_word(name: str, value: Any) -> bool:
+    """Whether an entry of a record is a knob, or a text that is neither a choice nor provenance."""
+    if "/" in name or name in (*CHOICES, "name", "commit"):
+        return False
+    return "." in name or isinstance(value, str)
+
+
+def _has_several(name: str, of: str, records: Sequence[Record]) -> bool:
+    """Whether an entry differs between records that agree in `of` and in knobs of that group.
+
+    Equal words may lead to different weights, say: those of a package here, those of the hub there.
+    """
+    found: dict[Any, Any] = {}
+    for record in records:
+        knobs = [item for item in record.items() if item[0].startswith(f"{of}.") and item[0] != name]
+        asked = (record.get(of), *sorted(map(str, knobs)))
+        if found.setdefault(asked, record.get(name)) != record.get(name):
+            return True
+    return False
+
+
+def is_knob_of(name: str, groups: Iterable[str]) -> bool:
+    """Whether a word is a knob of one of the groups, such as "strategy.icl.shots" of "strategy"."""
+    return name.partition(".")[0] in groups and "." in name
 
 
 def split_words(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:
@@ -152,4 +170,20 @@ def _read_one(path: Path) -> dict[str, Any]:
     for name in ("accuracy", "seed"):
         if not isinstance(record, dict) or not isinstance(record.get(name), int | float):
             raise ValueError(f"{path} is not a record (it has no {name}); {again}")
-    return record
+    return _with_knobs(record)
+
+
+def _with_knobs(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of before November 2026 held the knobs as one text, "dataset.path=… strategy.icl.shots=3"."""
+    typed = re.split(r" (?=[+~]?[\w./@]+=)", record.pop("overrides", ""))
+    knobs = dict(word.lstrip("+~").split("=", 1) for word in typed if "=" in word)
+    if record.get("dataset") in ("local", "hub") and "dataset.path" in knobs:
+        record["dataset"] = Path(knobs["dataset.path"]).stem
+    return {**{name: _parsed(text) for name, text in knobs.items()}, **record}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

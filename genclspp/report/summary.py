@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from genclspp.report.records import Record, chosen, split_words, words
+from genclspp.report.records import STRATEGY, Record, chosen, is_knob_of, split_words, words
 from genclspp.report.series import average
 
 NAIVE = "zero_shot"
@@ -80,7 +80,7 @@ def find_baseline(record: Record, records: Sequence[Record]) -> tuple[Record, bo
     The naive baseline is zero-shot in training and at inference, and equal in all other choices. If `records` do
     not include it, a stand-in takes its place.
     """
-    names = words(records)
+    names = [name for name in words(records) if not is_knob_of(name, (STRATEGY, "train", "infer"))]
     wanted = {**{name: record.get(name) for name in names}, "train": NAIVE, "infer": NAIVE}
     naive = [other for other in records if {name: other.get(name) for name in names} == wanted]
     return (naive[0], True) if naive else (find_stand_in(record, records), False)
@@ -137,7 +137,10 @@ def _name_columns(records: Sequence[Record], choices: Sequence[str], room: int) 
         if sum(2 + max(map(_longest, (name, *values))) for name, values in columns.items()) <= room:
             return columns
     return {
-        "cell": ["\n".join(f"{name}={folded[name][place]}" for name in choices) for place in range(len(records))]
+        "cell": [
+            "\n".join(f"{name}={folded[name][place]}" for name in choices if folded[name][place])
+            for place in range(len(records))
+        ]
     }
 
 

@@ -52,11 +52,15 @@ class Memory:
     """What a process has loaded, rendered and looked up, shared by cells that need the same.
 
     computed: keys of artifacts that were computed while planning, and whose status line is still to be printed
+    failed:   key of a step that has failed -> why, in one sentence
+    seconds:  role -> seconds of each step that was computed
     """
 
     def __init__(self) -> None:
         self._known: dict[str, Any] = {}
         self.computed: set[str] = set()
+        self.failed: dict[str, str] = {}
+        self.seconds: dict[str, list[float]] = {}
 
     def once(self, make: Callable[[], T], what: str, *of: Any) -> T:
         """The value of `make()`, called once per `what` and key of the values `of`."""

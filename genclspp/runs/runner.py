@@ -9,6 +9,7 @@ from genclspp.runs.plan import Memory
 from genclspp.runs.terminal import Terminal, hush_libraries
 from genclspp.runs.tracking import Tracker
 from genclspp.store.artifacts import Step, manifest
+from genclspp.suggest import Skipped
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,16 @@ class Runner:
                 given = {"watch": bar, "batch_size": self.batch_size}
                 yield {name: value for name, value in given.items() if step.takes(name)}
 
-        is_new = step.store.carry_out(step, beside) or key in self.memory.computed
+        if key in self.memory.failed:  # it would fail again, perhaps after hours
+            raise Skipped(f"it needs the stage {step.role} {key}, which has failed: {self.memory.failed[key]}")
+        try:
+            is_new = step.store.carry_out(step, beside) or key in self.memory.computed
+        except Exception as error:
+            self.memory.failed[key] = " ".join(str(error).split())[:200] or type(error).__name__
+            raise
         self.memory.computed.discard(key)
         seconds = manifest(step.artifact.path)["seconds"] if is_new else None
+        if seconds is not None:
+            self.memory.seconds.setdefault(step.role, []).append(seconds)
         self.terminal.status(step.role, key, seconds)
         return is_new

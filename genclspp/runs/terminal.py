@@ -1,34 +1,53 @@
 """What a person sees: one status line per stage and a bar while it runs; everything else goes to a log file."""
 
 import logging
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from genclspp.inference.predict import PREDICTIONS
 from genclspp.progress import Log
-from genclspp.settings import Cell
+from genclspp.report.summary import duration
+from genclspp.runs.ledger import Entry
+
+ROLE = 19  # characters of the longest role, "complete_validation"
+
+
+QUIET = 60  # seconds between the lines of a stage, where bars cannot be drawn
 
 
 class Bar:
-    """A `progress.Watch` that draws a progress bar, and passes training curves on."""
+    """A `progress.Watch` that draws a progress bar, or else prints a line a minute; passes training curves on."""
 
-    def __init__(self, progress: Progress, task: TaskID, log: Log) -> None:
-        self._progress, self._task, self._log = progress, task, log
+    def __init__(self, progress: Progress, role: str, log: Log) -> None:
+        self._progress, self._role, self._log, self._note = progress, role, log, ""
+        self._task = progress.add_task(role, total=None, note="")
+        self._start = self._last = time.monotonic()
 
     def advance(self, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total)
+        now = time.monotonic()
+        if self._progress.disable and now - self._last >= QUIET and done:
+            self._last = now
+            left = duration((now - self._start) / done * (total - done))
+            line = f"  {self._role} {done}/{total}, about {left} left {self._note}".rstrip()
+            self._progress.console.print(line, soft_wrap=True)
 
     def log(self, row: Mapping[str, float]) -> None:
         self._log(row)
         shown = [f"{name} {row[name]:.3g}" for name in ("loss", "reward") if name in row]
         if shown:
-            self._progress.update(self._task, note=" ".join(shown))
+            self._note = " ".join(shown)
+            self._progress.update(self._task, note=self._note)
 
 
 class Terminal:
@@ -37,23 +56,58 @@ class Terminal:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
 
-    def say(self, line: str) -> None:
-        """Print one line with [rich markup]; text from outside has to be escaped."""
-        self.console.print(line, soft_wrap=True)
+    def say(self, line: str, indent: int = 4) -> None:
+        """Print one line with [rich markup]; text from outside has to be escaped.
+
+        On a terminal it breaks between words, with the rest indented; in a file it stays one line.
+        """
+        if not self.console.is_terminal:
+            self.console.print(line, soft_wrap=True)
+            return
+        text = Text.from_markup(line)
+        first, *rest = text.wrap(self.console, self.console.width)
+        self.console.print(first)
+        if rest:
+            left = text[len(first.plain) :]
+            left = left[len(left.plain) - len(left.plain.lstrip()) :]
+            self.console.print(Padding(left, (0, 0, 0, indent)))
 
     def tell(self, line: str) -> None:
         """Print one line about the cell, whatever signs it holds."""
         self.say(f"  {escape(line)}")
 
-    def heading(self, cell: Cell) -> None:
-        named = {**cell.choices, "seed": str(cell.seed)}
-        words = [f"[cyan]{group}[/]={escape(choice)}" for group, choice in named.items()]
-        self.say(" ".join(["[bold]cell[/]", *words, escape(cell.overrides)]).rstrip())
+    def sweep(self, name: str, count: int, shared: str) -> None:
+        """Print how many cells a sweep has, and what they share."""
+        self.say(f"sweep [bold]{escape(name)}[/]: {count} cells, all checked")
+        self.say(f"  all: {escape(shared)}")
+
+    def heading(self, cell: str, words: str, left: str | None = None) -> None:
+        """Print which cell comes, such as "cell 3/9", and how long the rest of the sweep may take."""
+        self.say(f"[bold]{cell}[/] {escape(words)}" + (f" [dim]· {left}[/]" if left else ""))
 
     def status(self, role: str, key: str, seconds: float | None) -> None:
         """Print whether a step was computed, in how many `seconds`, or reused (None)."""
-        how = "reused" if seconds is None else f"computed in {seconds:.0f} s"
-        self.say(f"  {role:<14} {how:<18} [dim]{key}[/]")
+        how = "reused" if seconds is None else f"computed in {duration(seconds)}"
+        self.say(f"  {role:<{ROLE}} {how:<18} [dim]{key}[/]")
+
+    def failed(self, state: str, sentence: str) -> None:
+        """Print why the sweep goes on without a cell."""
+        self.say(f"  [red]cell {state}:[/] {escape(sentence)}")
+
+    def failures(self, entries: Sequence[Entry], count: int) -> None:
+        """Print a table of the cells of a sweep of `count` that have failed or were skipped."""
+        self.say(f"[red]{len(entries)} of {count} cells have failed[/]; the same command tries them again")
+        for entry in entries:
+            self.say(f"  {entry.number}  {escape(entry.heading)}".rstrip())
+            self.say(f"     {entry.state}: {escape(entry.sentence)}", 5)
+            if entry.state == "failed":
+                self.say(f"     log: {escape(entry.log)}", 5)
+
+    def ending(self, record: Path, predictions: Path) -> None:
+        """Print where the record of a single cell lies, and what to do next."""
+        self.say(f"  record:   {escape(str(record))}")
+        self.say(f"  mistakes: {escape(str(predictions / PREDICTIONS))}, where label is not gold")
+        self.say(f"  a table:  python scripts/make_tables.py {escape(record.parent.name)}")
 
     def result(self, record: Mapping[str, Any]) -> None:
         """Print the result of a cell."""
@@ -67,7 +121,7 @@ class Terminal:
     def bar(self, role: str, log: Log) -> Iterator[Bar]:
         """A progress bar with the remaining time; it disappears when the stage is done."""
         columns = (
-            TextColumn(f"  {role:<14}"),
+            TextColumn(f"  {role:<{ROLE}}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -76,7 +130,7 @@ class Terminal:
         with Progress(
             *columns, console=self.console, transient=True, disable=not self.console.is_terminal
         ) as progress:
-            yield Bar(progress, progress.add_task(role, total=None, note=""), log)
+            yield Bar(progress, role, log)
 
 
 def quiet(log: Path, console: Console) -> None:

@@ -197,7 +197,7 @@ def _targets(logs: Tensor, rows: list[int], tokens: list[int], found: Tensor, we
     weights: (tokens,)
     """
     with torch.no_grad():
-        entropy = -(logs.exp() * logs).sum(-1)[rows]
+        entropy = torch.special.entr(logs.exp()).sum(-1)[rows]  # 0 where a probability is 0
         is_right = logs.argmax(-1)[rows] == torch.tensor(tokens, device=logs.device)
     return Targets(found, entropy, is_right, weights)
 

@@ -1,7 +1,6 @@
 """What both training stages share: library arguments, curves, and checkpoints to resume from."""
 
 import json
-import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -125,11 +124,14 @@ def train(trainer: Any, out: Path) -> dict[str, float]:
 
 
 def check_finite(trainer: Any) -> None:
-    """Raise ValueError if the last gradient was NaN or infinite, and the weights with it."""
-    norms = [row["grad_norm"] for row in trainer.state.log_history if "grad_norm" in row]
-    if norms and not math.isfinite(norms[-1]):
+    """Raise ValueError if a gradient was NaN or infinite, and so a trained weight is.
+
+    The losses that the trainer logs do not tell: it leaves out those that are NaN.
+    """
+    trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    if not all(torch.isfinite(weight).all() for weight in trained):
         raise ValueError(
-            "training diverged: the last gradient is NaN or infinite; "
+            "training diverged: weights are NaN or infinite; "
             f"expected a learning_rate below {trainer.args.learning_rate:g}"
         )
 

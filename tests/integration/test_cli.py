@@ -85,7 +85,7 @@ def test_a_knob_can_be_swept(warm: Warm, outputs: Path):
     warm.run("-m", *TINY, "strategy=icl", "strategy.icl.shots=1,3", "name=shots", outputs=outputs).require()
     found = records(outputs, "shots")
     assert len({record["artifact/sft"] for record in found}) == 2
-    assert any("strategy.icl.shots=1" in record["overrides"] for record in found)
+    assert {record["strategy.icl.shots"] for record in found} == {1, 3}
 
 
 def test_a_matrix_trains_once_per_training_strategy(warm: Warm, tmp_path: Path):
@@ -132,7 +132,7 @@ def test_cells_that_fail_are_counted_at_the_end(warm: Warm, tmp_path: Path):
     done = warm.run(*words, outputs=tmp_path)
     assert done.code != 0
     assert len(records(tmp_path)) == 1
-    assert "1 of 2 cells have no record" in done.out
+    assert "1 of 2 cells have failed" in done.out
 
 
 def test_a_sweep_over_seeds_ends_in_means(warm: Warm, outputs: Path):

