@@ -28,7 +28,10 @@ def wants_traceback() -> bool:
 
 
 def explain(error: BaseException) -> str:
-    """One sentence that explains an error; messages of Hydra and OmegaConf are recognised and rewritten."""
+    """What explains an error: one sentence, or several faults, a line each.
+
+    Messages of Hydra and OmegaConf are recognised and rewritten.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines)
     if isinstance(error, OverrideParseException):
@@ -54,8 +57,10 @@ def explain(error: BaseException) -> str:
         error, PermissionError | FileNotFoundError | NotADirectoryError | FileExistsError | IsADirectoryError
     ):
         return f"{error.filename}: {error.strerror}" if error.filename else text
-    if isinstance(error, ValueError | OSError) or type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
+    if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
         return text or type(error).__name__
+    if isinstance(error, ValueError | OSError):  # ours are one sentence, or the faults of a file, a line each
+        return str(error).strip() or type(error).__name__
     return f"{type(error).__name__}: {text} (a bug in genclspp; HYDRA_FULL_ERROR=1 shows the traceback)"
 
 

@@ -1,6 +1,6 @@
 """The plan of a cell: its stages in order, known before any of them runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -57,6 +57,7 @@ class Memory:
     def __init__(self) -> None:
         self._known: dict[str, Any] = {}
         self.computed: set[str] = set()
+        self._told: set[str] = set()
 
     def once(self, make: Callable[[], T], what: str, *of: Any) -> T:
         """The value of `make()`, called once per `what` and key of the values `of`."""
@@ -64,3 +65,9 @@ class Memory:
         if name not in self._known:
             self._known[name] = make()
         return self._known[name]
+
+    def news(self, notes: Sequence[str]) -> list[str]:
+        """Those of the notes that were not told before. They are now: a sweep says a thing once."""
+        found = [note for note in notes if note not in self._told]
+        self._told.update(found)
+        return found
