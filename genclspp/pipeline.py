@@ -90,14 +90,11 @@ def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:
     Some stages decide on the inputs of others (mining, say). Once they have run, `make` is called again.
     """
     done: set[tuple[str, str]] = set()
-    notes: set[str] = set()
     is_new = False
     while True:
         planned = make()
-        for note in planned.notes:
-            if note not in notes:
-                runner.terminal.tell(note)
-        notes.update(planned.notes)
+        for note in runner.memory.news(planned.notes):
+            runner.terminal.tell(note)
         for step in planned.steps:
             if step.artifact.key and (step.role, step.artifact.key) not in done:
                 computed = runner.carry_out(step)
@@ -122,7 +119,7 @@ def start(cell: Cell, memory: Memory) -> Walk:
     store = Store(Path(cell.outputs) / "artifacts")
     task = memory.once(lambda: load(cell.dataset), "task", cell.dataset)
     base = memory.once(lambda: folders.resolve(cell.model, store), "model", cell.model)
-    walk = Walk(cell, task, base, Plan(store, memory))
+    walk = Walk(cell, task, base, Plan(store, memory, notes=list(task.notes)))
     if cell.reasoning.enabled and cell.sft.enabled:
         _check_rationales(task)
     for strategy in (*cell.train, *cell.infer):  # some look at every training text

@@ -21,7 +21,11 @@ class DatasetSettings(Section, name="dataset"):
     source:      "tickets" (generated here), "local" (`path` is a file or a folder of splits) or "hub"
     text, label: column names; `rationale`, `id` and `ambiguous` may name further columns
     several_labels: what to do with a row that has several labels or none: "stop", or "drop" the row
-    splits:      our split -> its name in the source (for files, without the ending); an empty name leaves it out
+    empty:       what to do with a row whose text is empty: "stop", or "drop" the row
+    splits:      our split -> its name in the source (for files, without the ending); an empty name leaves it out;
+                 for "validation", dev, val, valid and eval will do as well
+    overlap:     what to do with texts of validation and test that are also in train, case and punctuation aside:
+                 "keep", "drop" or "stop"; train stays as it is
     *_size:      maximum number of examples of a split, stratified by label; null keeps all
     validation_fraction: share of train that becomes validation (or test, see `test_from`) where it is missing
     test_from:   the split that a missing test split is taken from; null raises an error
@@ -39,6 +43,8 @@ class DatasetSettings(Section, name="dataset"):
     id: str | None = None
     ambiguous: str | None = None
     several_labels: Literal["stop", "drop"] = "stop"
+    empty: Literal["stop", "drop"] = "stop"
+    overlap: Literal["keep", "drop", "stop"] = "keep"
     splits: Mapping[str, str] = field(default_factory=lambda: dict(zip(SPLITS, SPLITS, strict=True)))
     train_size: Positive | None = None
     validation_size: Positive | None = None

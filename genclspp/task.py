@@ -35,6 +35,7 @@ class Task:
     definitions: label -> one sentence; empty where the data set has none
     splits:      "train", "validation", "test" -> examples
     list_labels: whether prompts list the surfaces
+    notes:       what a person should know about it, a sentence each; what a task is does not depend on them
 
     Two facts, filled in before prompts are built, and only if a strategy requires them:
 
@@ -50,6 +51,7 @@ class Task:
     definitions: Mapping[str, str] = field(default_factory=dict)
     language: str = "en"
     list_labels: bool = True
+    notes: tuple[str, ...] = field(default=(), compare=False)
     neighbours: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     uncertain: frozenset[str] = frozenset()
 
@@ -59,9 +61,10 @@ class Task:
 
     @cached_property
     def key(self) -> str:
-        """Hash of all fields, computed once."""
+        """Hash of all fields that tasks are compared by, computed once."""
         splits = {split: _key_of(examples) for split, examples in self.splits.items()}
-        return key(splits, *(getattr(self, field.name) for field in fields(self) if field.name != "splits"))
+        others = [field.name for field in fields(self) if field.compare and field.name != "splits"]
+        return key(splits, *(getattr(self, name) for name in others))
 
 
 @lru_cache(maxsize=16)

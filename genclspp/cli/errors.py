@@ -79,7 +79,10 @@ def wants_traceback() -> bool:
 
 
 def explain(error: BaseException) -> str:
-    """One sentence that explains an error; messages of Hydra and OmegaConf are recognised and rewritten."""
+    """What explains an error: one sentence, or several faults, a line each.
+
+    Messages of Hydra and OmegaConf are recognised and rewritten.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines)
     if isinstance(error, OverrideParseException):
@@ -105,6 +108,8 @@ def explain(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full"
+    if isinstance(error, UserError):  # one sentence, or the faults of a file, a line each
+        return str(error).strip()
     if _is_mendable(error):
         return text or type(error).__name__
     if len(lines) > 2:  # a worker's message holds its whole traceback: its first line and its last say enough

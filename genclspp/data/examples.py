@@ -1,37 +1,52 @@
 """From rows to examples; whatever is wrong with one is reported with its place in the source."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from genclspp.data.faults import SHOWN, Fault, refuse
 from genclspp.data.readers import Table, kind
 from genclspp.settings import DatasetSettings
 from genclspp.suggest import hint
-from genclspp.task import Example
+from genclspp.task import SPLITS, Example
 
 
-def build(tables: Mapping[str, Table], settings: DatasetSettings) -> dict[str, tuple[Example, ...]]:
+@dataclass(frozen=True)
+class Checked:
+    """The rows of a source as examples.
+
+    splits:  split -> its examples
+    places:  id -> where the example is: "train.csv, line 3"
+    dropped: "without a text", say -> how many such rows were left out, as the settings ask
+    """
+
+    splits: dict[str, tuple[Example, ...]] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class Dropped(Exception):
+    """A row is to be left out; the message is a key of `Checked.dropped`."""
+
+
+def build(tables: Mapping[str, Table], settings: DatasetSettings) -> Checked:
     """The examples of each split, checked one by one and across splits.
 
-    Raises ValueError for a missing column, a value of the wrong type, an id that is not unique, a label that train
-    does not have, and splits with the same rows.
+    Raises ValueError for a missing column, for splits with the same rows, and with all faults of a source at once:
+    values of the wrong type, empty texts, ids that are not unique, labels that train does not have.
     """
-    splits: dict[str, tuple[Example, ...]] = {}
-    places: dict[str, str] = {}
-    for split, table in tables.items():
+    checked = Checked()
+    for split in (split for split in SPLITS if split in tables):  # train first, as it has the labels
+        table = tables[split]
         _require_columns(table, settings)
-        places_of = _read_rows(split, table, settings)
-        if not places_of:
-            raise ValueError(f"{table.source} (split {split!r}) is empty; expected at least one row")
-        for example, place in places_of:
-            if example.id in places:
-                raise ValueError(
-                    f"id {example.id!r} occurs twice, at {places[example.id]} and {place}; expected ids that "
-                    "are unique across all splits (dataset.id=null numbers the rows)"
-                )
-            places[example.id] = place
-        splits[split] = tuple(example for example, _ in places_of)
-    _compare_splits(tables, splits, places)
-    return splits
+        checked.splits[split] = _read_split(split, table, settings, checked)
+        if not checked.splits[split]:
+            left = "has no rows left, all are dropped" if table.rows else "is empty"
+            raise ValueError(f"{table.source} (split {split!r}) {left}; expected at least one row")
+    _compare_splits(tables, checked.splits)
+    return checked
 
 
 def _require_columns(table: Table, settings: DatasetSettings) -> None:
@@ -43,85 +58,121 @@ def _require_columns(table: Table, settings: DatasetSettings) -> None:
             )
 
 
-def _read_rows(split: str, table: Table, settings: DatasetSettings) -> list[tuple[Example, str]]:
-    """Each example of a split, with its place in the source."""
-    classes = table.classes.get(settings.label)
-    found = []
+def _read_split(split: str, table: Table, settings: DatasetSettings, checked: Checked) -> tuple[Example, ...]:
+    """The examples of a split; adds to the places and dropped rows of `checked`."""
+    columns = _columns(table, settings)
+    labels = sorted({example.label for example in checked.splits.get("train", ())})
+    found, faults = [], []
+
+    def blame(number: int, problem: str) -> None:
+        faults.append(Fault(table.number(number), f"{table.place(number)}: {problem}"))
+
     for number, row in enumerate(table.rows):
-        place = table.place(number)
-        label = _label(row.get(settings.label), classes, place, settings)
-        if label is not None:
-            found.append((_example(f"{split}-{number}", label, row, place, settings), place))
-    return found
+        try:
+            values, problems = _read_row(row, columns)
+        except Dropped as reason:
+            checked.dropped[str(reason)] += 1
+            continue
+        for problem in problems:
+            blame(number, problem)
+        if problems:
+            continue
+        example = Example(**{"id": f"{split}-{number}", **values})
+        if example.id in checked.places:
+            wanted = "ids that are unique across all splits (dataset.id=null numbers the rows)"
+            blame(number, f"id {example.id!r} is also at {checked.places[example.id]}; expected {wanted}")
+        if labels and example.label not in labels:
+            known = hint(example.label, labels) if len(faults) < SHOWN else ""  # slow, and the others do not show
+            blame(number, f"label {example.label!r} in split {split!r} is not in train; {known}")
+        checked.places.setdefault(example.id, f"{table.source}, {table.place(number)}")
+        found.append(example)
+    refuse(table.source, [*table.faults, *faults])
+    return tuple(found)
 
 
-def _example(default_id: str, label: str, row: dict, place: str, settings: DatasetSettings) -> Example:
-    text = row.get(settings.text)
-    if not isinstance(text, str):
-        raise ValueError(f"{place}: {settings.text!r} is {kind(text)}; expected a string")
-    if not text.strip():
-        raise ValueError(f"{place}: {settings.text!r} is empty ({text!r}); expected a text to classify")
-    return Example(
-        id=_id(row.get(settings.id), place, settings) if settings.id else default_id,
-        text=text,
-        label=label,
-        rationale=str(row.get(settings.rationale) or "") if settings.rationale else "",
-        ambiguous=_truth(row.get(settings.ambiguous), place, settings) if settings.ambiguous else None,
-    )
+def _columns(table: Table, settings: DatasetSettings) -> dict[str, tuple[str, Callable[[Any], Any]]]:
+    """Field of an example -> its column, and the function that reads a value of it."""
+    readers: dict[str, Callable[[Any], Any]] = {
+        "text": partial(_text, drops=settings.empty == "drop"),
+        "label": partial(
+            _label, classes=table.classes.get(settings.label), drops=settings.several_labels == "drop"
+        ),
+        "rationale": lambda value: str(value or ""),
+        "id": _id,
+        "ambiguous": _truth,
+    }
+    return {name: (column, read) for name, read in readers.items() if (column := getattr(settings, name))}
 
 
-def _label(value: Any, classes: tuple[str, ...] | None, place: str, settings: DatasetSettings) -> str | None:
-    """The label as a string; None for a row that is to be dropped, as it has several labels or none."""
+def _read_row(
+    row: Mapping[str, Any], columns: Mapping[str, tuple[str, Callable[[Any], Any]]]
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields of an example, and what is wrong with the others; raises `Dropped` whatever else is wrong."""
+    values, problems = {}, []
+    for name, (column, read) in columns.items():
+        try:
+            values[name] = read(row.get(column))
+        except ValueError as problem:
+            problems.append(f"{column!r} {problem}")
+    return values, problems
+
+
+def _text(value: Any, drops: bool) -> str:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        if drops:
+            raise Dropped("without a text")
+        found = "null" if value is None else f"empty ({value!r})"
+        raise ValueError(f"is {found}; expected a text to classify (dataset.empty=drop leaves such rows out)")
+    if not isinstance(value, str):
+        raise ValueError(f"is {kind(value)}; expected a string")
+    return value
+
+
+def _label(value: Any, classes: tuple[str, ...] | None, drops: bool) -> str:
+    """The label as a string."""
     if isinstance(value, list | tuple):
-        if len(value) != 1 and settings.several_labels == "drop":
-            return None
+        if len(value) != 1 and drops:
+            raise Dropped("with several labels or none")
         if len(value) != 1:
             raise ValueError(
-                f"{place}: {settings.label!r} holds {len(value)} labels ({value}); expected one "
-                "(dataset.several_labels=drop leaves such rows out)"
+                f"holds {len(value)} labels ({value}); expected one (dataset.several_labels=drop leaves such rows "
+                "out)"
             )
         value = value[0]
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise ValueError(f"{place}: {settings.label!r} is {value!r}; expected a label")
+        raise ValueError(f"is {value!r}; expected a label")
     if classes is not None and isinstance(value, int):
         if not 0 <= value < len(classes):
             raise ValueError(
-                f"{place}: {settings.label!r} is {value}; expected 0 to {len(classes) - 1} (is the split "
-                "unlabelled? dataset.splits.<split>='' leaves it out)"
+                f"is {value}; expected 0 to {len(classes) - 1} (is the split unlabelled? "
+                "dataset.splits.<split>='' leaves it out)"
             )
         return classes[value].strip()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int):
-        raise ValueError(f"{place}: {settings.label!r} is {kind(value)} ({value}); expected a name or number")
+        raise ValueError(f"is {kind(value)} ({value}); expected a name or number")
     return str(value).strip()
 
 
-def _id(value: Any, place: str, settings: DatasetSettings) -> str:
+def _id(value: Any) -> str:
     if not isinstance(value, str | int) or value == "":
-        raise ValueError(f"{place}: {settings.id!r} is {value!r}; expected an id (a string or a number)")
+        raise ValueError(f"is {value!r}; expected an id (a string or a number)")
     return str(value)
 
 
-def _truth(value: Any, place: str, settings: DatasetSettings) -> bool | None:
+def _truth(value: Any) -> bool | None:
     known = {"true": True, "1": True, "false": False, "0": False, "": None, "none": None}
     key = str(value).strip().lower()
     if key not in known:
-        raise ValueError(f"{place}: {settings.ambiguous!r} is {value!r}; expected true, false or an empty value")
+        raise ValueError(f"is {value!r}; expected true, false or an empty value")
     return known[key]
 
 
-def _compare_splits(
-    tables: Mapping[str, Table], splits: Mapping[str, tuple[Example, ...]], places: Mapping[str, str]
-) -> None:
-    """Raise ValueError for labels that train does not have, and for splits that are copies of each other."""
-    known = {example.label for example in splits["train"]}
+def _compare_splits(tables: Mapping[str, Table], splits: Mapping[str, tuple[Example, ...]]) -> None:
+    """Raise ValueError for splits that are copies of each other."""
     contents: dict[tuple, str] = {}
     for split, examples in splits.items():
-        for example in examples:
-            if example.label not in known:
-                problem = f"label {example.label!r} in split {split!r} is not in train"
-                raise ValueError(f"{places[example.id]}: {problem}; {hint(example.label, sorted(known))}")
         content = tuple((example.text, example.label) for example in examples)
         other = contents.setdefault(content, split)
         if other != split:

@@ -1,13 +1,13 @@
 """From files, the hub or the generator to a `Task`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from genclspp.data import examples, labels, readers, sampling, tickets
+from genclspp.data import examples, labels, notes, overlap, readers, sampling, splits, tickets
+from genclspp.data.examples import Checked
+from genclspp.data.overlap import Splits
 from genclspp.settings import DatasetSettings
-from genclspp.suggest import hint
 from genclspp.task import SPLITS, Example, Task
 
 INSTRUCTIONS = {
@@ -18,13 +18,17 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a source provides: its splits under our names, and whatever else it says about the task."""
+    """What a source provides: its splits under our names, and whatever else it says about the task.
+
+    unread: sentences that name what was found there and not read
+    """
 
     name: str
-    splits: Mapping[str, tuple[Example, ...]]
+    rows: Checked
     labels: tuple[str, ...] | None = None
     definitions: Mapping[str, str] = field(default_factory=dict)
     instruction: str | None = None
+    unread: tuple[str, ...] = ()
 
 
 def load(settings: DatasetSettings) -> Task:
@@ -33,16 +37,24 @@ def load(settings: DatasetSettings) -> Task:
     Raises ValueError or FileNotFoundError with one sentence: what was found, where, and what was expected.
     """
     source = {"tickets": _from_tickets, "local": _from_files, "hub": _from_hub}[settings.source](settings)
-    order = labels.choose_order(source.name, source.splits["train"], source.labels, settings)
+    rows = source.rows
+    order = labels.choose_order(source.name, rows.splits["train"], source.labels, settings)
+    names = labels.choose_names(order, settings)
+    definitions = labels.merge_definitions(order, source.definitions, settings)
+    whole, origins = _complete(source.name, rows.splits, settings)
+    settled, repeated = overlap.settle(whole, origins, rows.places, settings)
+    drawn = _draw(settled, settings)
+    told = notes.describe(drawn, origins, order, rows.dropped, repeated)
     return Task(
         name=source.name,
         labels=order,
         instruction=settings.instruction or source.instruction or INSTRUCTIONS[settings.language],
-        names=labels.choose_names(order, settings),
-        definitions=labels.merge_definitions(order, source.definitions, settings),
-        splits=_draw(_complete(source, settings), settings),
+        names=names,
+        definitions=definitions,
+        splits=drawn,
         language=settings.language,
         list_labels=settings.list_labels,
+        notes=(f"{source.name}: {told}", *source.unread),
     )
 
 
@@ -50,7 +62,7 @@ def _from_tickets(settings: DatasetSettings) -> Source:
     sizes = {split: max(size, getattr(settings, f"{split}_size") or 0) for split, size in tickets.SIZES.items()}
     return Source(
         name="tickets",
-        splits=tickets.generate(sizes, settings.seed),
+        rows=Checked(tickets.generate(sizes, settings.seed)),
         labels=tickets.LABELS,
         definitions=tickets.DEFINITIONS,
         instruction=tickets.INSTRUCTIONS.get(settings.language),
@@ -59,8 +71,9 @@ def _from_tickets(settings: DatasetSettings) -> Source:
 
 def _from_files(settings: DatasetSettings) -> Source:
     path = Path(settings.path).expanduser()
+    unread: tuple[str, ...] = ()
     if path.is_dir():
-        files = _split_files(path, settings)
+        files, unread = splits.find_files(path, settings)
         tables = {split: readers.read_file(file) for split, file in files.items()}
         order, definitions = labels.read_order(path), labels.read_definitions(path)
     elif path.exists() or path.suffix.lower() in readers.ENDINGS:
@@ -68,71 +81,48 @@ def _from_files(settings: DatasetSettings) -> Source:
         order, definitions = None, {}
     else:
         raise FileNotFoundError(f"dataset.path={settings.path}: no such file or folder")
-    splits = examples.build(tables, settings)
-    return Source(path.stem, splits, order or labels.class_names(tables, settings), definitions)
-
-
-def _split_files(folder: Path, settings: DatasetSettings) -> dict[str, Path]:
-    """Split -> its file in the folder."""
-    files: dict[str, Path] = {}
-    for split, name in settings.splits.items():
-        found = [file for ending in readers.ENDINGS if (file := folder / f"{name}{ending}").is_file()]
-        if len(found) > 1:
-            shown = ", ".join(file.name for file in found)
-            raise ValueError(f"{folder} holds several files for split {split!r}: {shown}; expected one")
-        if found and name:
-            files[split] = found[0]
-    beside = ("labels.json", "definitions.json")
-    known = sorted(
-        f.stem for f in folder.iterdir() if f.suffix.lower() in readers.ENDINGS and f.name not in beside
-    )
-    _require_splits(str(folder), files, known, settings)
-    seen: dict[Path, str] = {}
-    for split, file in files.items():
-        other = seen.setdefault(file.resolve(), split)
-        if other != split:
-            raise ValueError(f"splits {other!r} and {split!r} are the same file: {file}")
-    return files
+    rows = examples.build(tables, settings)
+    order = order or labels.class_names(tables, settings)
+    return Source(path.stem, rows, order, definitions, unread=notes.list_unread(str(path), unread))
 
 
 def _from_hub(settings: DatasetSettings) -> Source:
     found = readers.read_hub(settings.path, settings.subset, settings.revision)
-    tables = {split: found[name]() for split, name in settings.splits.items() if name in found}
-    _require_splits(settings.path, tables, list(found), settings)
+    named = splits.choose_names(settings.path, {name: name for name in found}, settings)
+    tables = {split: found[name]() for split, name in named.items() if name in found}
+    splits.require(settings.path, tables, list(found), settings)
     name = Path(settings.path).name + (f"-{settings.subset}" if settings.subset else "")
-    return Source(name, examples.build(tables, settings), labels.class_names(tables, settings))
+    rows, order = examples.build(tables, settings), labels.class_names(tables, settings)
+    unread = [name for name in found if name not in named.values()]
+    return Source(name, rows, order, unread=notes.list_unread(settings.path, unread))
 
 
-def _require_splits(where: str, found: Mapping[str, Any], known: Sequence[str], settings: DatasetSettings) -> None:
-    """Raise where train is missing, or another split that the settings name explicitly."""
-    for split, name in settings.splits.items():
-        if split not in found and name and (split == "train" or name != split):
-            raise FileNotFoundError(f"{where} has no split {name!r} (dataset.splits.{split}); {hint(name, known)}")
-    if "train" not in found:
-        raise ValueError(f"dataset.splits names no split for 'train'; {hint('train', known)}")
+def _complete(name: str, found: Splits, settings: DatasetSettings) -> tuple[Splits, dict[str, str]]:
+    """All three splits: a missing test is taken as `test_from` says, a missing validation carved from train.
 
-
-def _complete(source: Source, settings: DatasetSettings) -> dict[str, tuple[Example, ...]]:
-    """All three splits: a missing test is taken as `test_from` says, a missing validation carved from train."""
-    splits = dict(source.splits)
-    if "test" not in splits:
+    Returns also, for those that were missing, split -> the split that it was taken from.
+    """
+    whole, origins = dict(found), dict[str, str]()
+    if "test" not in whole:
         origin = settings.test_from
         if origin is None:
             raise ValueError(
-                f"{source.name} has no test split (found: {', '.join(splits)}); name it with "
-                "dataset.splits.test, or choose dataset.test_from=validation or dataset.test_from=train"
+                f"{name} has no test split (found: {', '.join(found)}); name it with dataset.splits.test, or "
+                "choose dataset.test_from=validation or dataset.test_from=train"
             )
-        if origin not in splits:
+        if origin not in whole:
             raise ValueError(
-                f"dataset.test_from={origin}, but {source.name} has no such split (found: {', '.join(splits)})"
+                f"dataset.test_from={origin}, but {name} has no such split (found: {', '.join(found)})"
             )
+        origins["test"] = origin
         if origin == "validation":
-            splits["test"] = splits.pop("validation")
+            whole["test"] = whole.pop("validation")
         else:
-            splits["train"], splits["test"] = _carve(splits["train"], "test", settings)
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = _carve(splits["train"], "validation", settings)
-    return {split: splits[split] for split in SPLITS}
+            whole["train"], whole["test"] = _carve(whole["train"], "test", settings)
+    if "validation" not in whole:
+        origins["validation"] = "train"
+        whole["train"], whole["validation"] = _carve(whole["train"], "validation", settings)
+    return {split: whole[split] for split in SPLITS}, origins
 
 
 def _carve(
@@ -148,9 +138,9 @@ def _carve(
     return rest, part
 
 
-def _draw(splits: Mapping[str, tuple[Example, ...]], settings: DatasetSettings) -> dict[str, tuple[Example, ...]]:
+def _draw(whole: Splits, settings: DatasetSettings) -> Splits:
     """Reduce splits to their sizes; shuffle train, as many files are sorted by class."""
-    ordered = {**splits, "train": sampling.shuffle(splits["train"], settings.seed)}
+    ordered = {**whole, "train": sampling.shuffle(whole["train"], settings.seed)}
     return {
         split: sampling.subsample(examples, getattr(settings, f"{split}_size"), settings.seed)
         for split, examples in ordered.items()

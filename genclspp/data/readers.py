@@ -3,12 +3,13 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from genclspp.data.faults import Fault
 from genclspp.suggest import hint
 
 ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -21,6 +22,7 @@ class Table:
     source:  the file, or the data set and its split
     lines:   the line number of each row, where the source has lines
     classes: column -> class names, for columns that hold class indices
+    faults:  lines that cannot be read as a row
     """
 
     source: str
@@ -28,15 +30,21 @@ class Table:
     rows: list[dict[str, Any]]
     lines: list[int] | None = None
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+
+    def number(self, row: int) -> int:
+        """Of the line of a row, or the row's own where the source has no lines."""
+        return self.lines[row] if self.lines else row
 
     def place(self, row: int) -> str:
-        return f"{self.source}, line {self.lines[row]}" if self.lines else f"{self.source}, row {row}"
+        """Where a row is in the source."""
+        return f"{'line' if self.lines else 'row'} {self.number(row)}"
 
 
 def read_file(path: Path) -> Table:
-    """The rows of a jsonl, csv, tsv or parquet file.
+    """The rows of a jsonl, csv, tsv or parquet file; lines that cannot be parsed are among its `faults`.
 
-    Raises FileNotFoundError if there is no such file, ValueError with the line if it cannot be parsed.
+    Raises FileNotFoundError if there is no such file, ValueError if it cannot be read at all.
     """
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{path} ends in {path.suffix!r}; expected a file in {', '.join(ENDINGS)}")
@@ -75,49 +83,63 @@ def read_json(path: Path) -> Any:
 def _read_json_lines(path: Path, text: str) -> Table:
     if path.suffix.lower() == ".json" and text.lstrip().startswith("["):
         raise ValueError(f"{path} holds one JSON list; expected JSON lines: one object per line")
-    rows, lines = [], []
+    rows, lines, faults = [], [], []
     for number, line in enumerate(text.split("\n"), 1):  # splitlines() would also split at U+2028
-        if line.strip():
-            rows.append(_json_object(path, number, line))
+        if not line.strip():
+            continue
+        try:
+            rows.append(_json_object(line))
             lines.append(number)
+        except ValueError as error:
+            shown = line.strip() if len(line) <= 60 else line.strip()[:60] + "…"
+            faults.append(Fault(number, f"line {number} is {error}: {shown!r}"))
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    return Table(str(path), columns, rows, lines)
+    return Table(str(path), columns, rows, lines, faults=tuple(faults))
 
 
-def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
-    shown = line.strip() if len(line) <= 60 else line.strip()[:60] + "…"
+def _json_object(line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        problem = f"is not a complete JSON object ({error.msg})"
-        raise ValueError(f"{path}, line {number} {problem}: {shown!r}") from None
+        raise ValueError(f"not a complete JSON object ({error.msg})") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path}, line {number} is a {type(value).__name__}; expected an object: {shown!r}")
+        raise ValueError(f"a {type(value).__name__}; expected an object")
     return value
 
 
 def _read_csv(path: Path, text: str, delimiter: str) -> Table:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows, lines = [], []
-    start = 1
-    try:
-        columns = next(reader, [])
-        repeated = sorted({name for name in columns if columns.count(name) > 1})
-        if repeated:
-            raise ValueError(f"{path} has the column {repeated[0]!r} twice; expected each column once in line 1")
+    records = _csv_records(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    _, columns = next(records, (1, []))
+    if isinstance(columns, csv.Error):
+        raise ValueError(f"{path}, line 1 is not valid: {columns}")
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{path} has the column {repeated[0]!r} twice; expected each column once in line 1")
+    rows, lines, faults = [], [], []
+    for line, fields in records:
+        if isinstance(fields, csv.Error):
+            faults.append(Fault(line, f"line {line} is not valid: {fields}"))
+        elif fields and len(fields) != len(columns):
+            wanted = f"expected {len(columns)} ({', '.join(columns)})"
+            faults.append(Fault(line, f"line {line} has {len(fields)} fields; {wanted}"))
+        elif fields:
+            rows.append(dict(zip(columns, fields, strict=True)))
+            lines.append(line)
+    return Table(str(path), tuple(columns), rows, lines, faults=tuple(faults))
+
+
+def _csv_records(reader: Any) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """The line at which each record starts, and its fields, or why it cannot be read: the next one may be."""
+    while True:
         start = reader.line_num + 1
-        for fields in reader:
-            if fields and len(fields) != len(columns):
-                wanted = f"expected {len(columns)} ({', '.join(columns)})"
-                raise ValueError(f"{path}, line {start} has {len(fields)} fields; {wanted}")
-            if fields:
-                rows.append(dict(zip(columns, fields, strict=True)))
-                lines.append(start)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {start} is not valid: {error}") from None
-    return Table(str(path), tuple(columns), rows, lines)
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields = error
+        yield start, fields
 
 
 def _read_parquet(path: Path) -> Table:

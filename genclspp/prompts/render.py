@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from genclspp.prompts import thoughts
 from genclspp.prompts.draft import Budget, Draft, Frame, Prompt, Prompts, Strategy
-from genclspp.prompts.surfaces import check_surfaces
+from genclspp.prompts.surfaces import check_surfaces, list_surfaces
 from genclspp.task import UNCERTAIN, Example, Task
 
 WORDS = {
@@ -15,6 +15,7 @@ WORDS = {
         "labels": "Labels",
         "colon": ": ",
         "comma": ", ",
+        "quoted": '"{}"',
         "uncertain": 'If the text fits more than one label, answer "{}".',
         "think": f"First think between {thoughts.OPEN} and {thoughts.CLOSE}, then write the label.",
         "ambiguous": "The text fits more than one label.",
@@ -25,6 +26,7 @@ WORDS = {
         "labels": "标签",
         "colon": "：",
         "comma": "、",
+        "quoted": "“{}”",
         "uncertain": "如果文本符合多个标签，请回答“{}”。",
         "think": f"请先在 {thoughts.OPEN} 与 {thoughts.CLOSE} 之间思考，再写出标签。",
         "ambiguous": "文本符合多个标签。",
@@ -151,7 +153,8 @@ def _head(draft: Draft, task: Task) -> str:
             f"- {surface}{words['colon']}{draft.definitions[label]}" for label, surface in draft.surfaces.items()
         ]
     elif task.list_labels:
-        lines.append(words["labels"] + words["colon"] + words["comma"].join(draft.surfaces.values()))
+        listed = list_surfaces(draft.surfaces.values(), words["comma"], words["quoted"])
+        lines.append(words["labels"] + words["colon"] + listed)
     if draft.uncertain:
         lines.append(words["uncertain"].format(draft.uncertain))
     if draft.thought_tokens:

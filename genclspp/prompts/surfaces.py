@@ -1,7 +1,7 @@
 """Surfaces: the texts that stand for labels, and how a completion is parsed back to a label."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from unicodedata import category, normalize
 
 from genclspp.prompts import thoughts
@@ -17,6 +17,22 @@ def check_surfaces(surfaces: dict[str, str]) -> dict[str, str]:
         if other != label:
             raise ValueError(f"labels {other!r} and {label!r} have the same surface {surface!r}")
     return surfaces
+
+
+def list_surfaces(surfaces: Iterable[str], comma: str, quoted: str) -> str:
+    """The surfaces on one line, as prompts list them.
+
+    A list is ambiguous if a surface contains a comma (",", "，" or "、") or begins with a quotation mark; then
+    every surface is quoted, and a backslash precedes each backslash and closing mark inside it.
+
+    >>> list_surfaces(["yes", "yes, maybe"], ", ", '"{}"')
+    '"yes", "yes, maybe"'
+    """
+    listed = list(surfaces)
+    opening, closing = quoted.split("{}")
+    if any(surface.startswith(opening) or re.search("[,，、]", surface) for surface in listed):
+        listed = [quoted.format(re.sub(rf"[\\{closing}]", r"\\\g<0>", surface)) for surface in listed]
+    return comma.join(listed)
 
 
 def parse(completion: str, surfaces: Mapping[str, str]) -> str | None:

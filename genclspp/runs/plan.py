@@ -1,6 +1,6 @@
 """The plan of a cell: its stages in order, known before any of them runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -61,6 +61,7 @@ class Memory:
         self.computed: set[str] = set()
         self.failed: dict[str, str] = {}
         self.seconds: dict[str, list[float]] = {}
+        self._told: set[str] = set()
 
     def once(self, make: Callable[[], T], what: str, *of: Any) -> T:
         """The value of `make()`, called once per `what` and key of the values `of`."""
@@ -68,3 +69,9 @@ class Memory:
         if name not in self._known:
             self._known[name] = make()
         return self._known[name]
+
+    def news(self, notes: Sequence[str]) -> list[str]:
+        """Those of the notes that were not told before. They are now: a sweep says a thing once."""
+        found = [note for note in notes if note not in self._told]
+        self._told.update(found)
+        return found

@@ -193,7 +193,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "empty split": (lambda w: w.data(test=[]), ("test.jsonl", "is empty")),
     "unknown label in test": (
-        lambda w: w.data(test=w.rows("test", 4, ("red", "bleu"))),
+        lambda w: w.data(test=w.rows("test", 3, ("red", "bleu", "blue"))),
         ("test.jsonl, line 2", "'bleu'", "did you mean 'blue'?"),
     ),
     "one class only": (
@@ -223,7 +223,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "broken parquet": (lambda w: w.file("broken.parquet", "no parquet"), ("broken.parquet",)),
     "an id twice": (
-        lambda w: (*w.data(train=[{"id": 7, **row} for row in w.rows("train", 4)]), "dataset.id=id"),
+        lambda w: (*w.data(train=[{"id": 7, **row} for row in w.rows("train", 2)]), "dataset.id=id"),
         ("'7'", "line 1", "line 2"),
     ),
     "a text of no text": (

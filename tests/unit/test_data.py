@@ -1,11 +1,13 @@
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from genclspp.data import sampling
 from genclspp.data.load import load
 from genclspp.settings import DatasetSettings
 from genclspp.task import SPLITS, Example, Task, normalise
+from tests.generated import quick
 
 LOCAL = DatasetSettings("local", path="filled in below")
 
@@ -288,6 +291,141 @@ def test_every_preset_holds_settings_that_differ_from_the_defaults(path):
         assert set(settings.definitions) == known
 
 
+# --- which files are which splits ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dev", "val", "valid", "eval"])
+def test_validation_goes_by_its_usual_names(folder, name):
+    task = load_folder(folder)
+    (folder / "validation.jsonl").rename(folder / f"{name}.jsonl")
+    assert load_folder(folder) == task
+    assert load_folder(folder, test_from="validation") == load_folder(folder)
+    assert load_folder(folder).notes == (f"{folder.name}: train 12 · validation 12 · test 12 · 2 labels",)
+
+
+def test_a_name_that_the_settings_give_goes_before_the_usual_ones(folder):
+    (folder / "validation.jsonl").rename(folder / "val.jsonl")
+    write_jsonl(folder / "dev.jsonl", rows("dev", 6))
+    splits = {"train": "train", "validation": "validation", "test": "test"}
+    chosen = load_folder(folder, splits={**splits, "validation": "dev"})
+    assert chosen.splits["validation"][0].text == "dev text 0"
+    assert chosen.notes[1] == f"not read in {folder}: val.jsonl"
+    # What is another split already is not the validation split too.
+    assert (
+        load_folder(folder, splits={**splits, "test": "dev"}).splits["validation"][0].text == "validation text 0"
+    )
+
+
+def test_validation_itself_goes_before_its_other_names(folder):
+    write_jsonl(folder / "dev.jsonl", rows("dev", 6))
+    task = load_folder(folder)
+    assert len(task.splits["validation"]) == 12
+    assert task.notes[1:] == (f"not read in {folder}: dev.jsonl",)
+
+
+def test_data_files_that_are_not_read_are_named(folder):
+    for name in ("README.md", "labels.txt", ".hidden", "labels.json", "definitions.json"):
+        (folder / name).write_text('["yes", "no"]' if name == "labels.json" else "{}")
+    assert len(load_folder(folder).notes) == 1
+    for name in ("old.csv", "train.xlsx", "dev.txt", "test.csv.gz", "more.PARQUET"):
+        (folder / name).write_text("")
+    unread = "dev.txt, more.PARQUET, old.csv, test.csv.gz, train.xlsx"
+    assert load_folder(folder).notes[1:] == (f"not read in {folder}: {unread}",)
+    for number in range(8):
+        (folder / f"zz{number}.csv").write_text("")
+    assert load_folder(folder).notes[1].endswith("zz4.csv, … and 3 more")
+
+
+def test_endings_in_capitals_and_files_elsewhere_are_found(folder, tmp_path):
+    (tmp_path / "below").mkdir()
+    (folder / "train.jsonl").rename(folder / "train.JSONL")
+    (folder / "test.jsonl").rename(folder / "below" / "exam.jsonl")
+    splits = {"train": "train", "validation": "validation", "test": "below/exam"}
+    assert [len(load_folder(folder, splits=splits).splits[split]) for split in SPLITS] == [12, 12, 12]
+
+
+# --- what a person is told, and what is left out ---------------------------------------------------------
+
+
+def test_notes_are_no_part_of_what_a_task_is(folder):
+    task = load_folder(folder)
+    assert task.notes
+    assert replace(task, notes=()) == task
+    assert replace(task, notes=()).key == task.key
+
+
+def test_one_line_says_what_became_of_the_rows(folder):
+    (folder / "validation.jsonl").unlink()
+    repeated = [{**row, "text": row["text"].upper() + "!"} for row in rows("train")[:3]]
+    bad = [{"text": " ", "label": "no"}, {"label": "no"}, {"text": None, "label": ["no", "yes"]}]
+    write_jsonl(folder / "train.jsonl", rows("train", 100))
+    write_jsonl(folder / "test.jsonl", [*rows("test"), *repeated, *bad, {"text": "x", "label": []}])
+    task = load_folder(folder, empty="drop", several_labels="drop", seed=1)
+    assert task.notes == (
+        f"{folder.name}: train 90 · validation 10 (from train) · test 15 · 2 labels "
+        "· 3 rows without a text (dropped) · 1 row with several labels or none (dropped) "
+        "· 3 test texts also in train (left in)",
+    )
+
+
+def test_rows_are_dropped_whatever_else_is_wrong_with_them(folder):
+    empty = [{"text": "", "label": ""}, {"label": "n/a"}, {"text": "\u3000", "label": {}}]
+    write_jsonl(folder / "test.jsonl", [*empty, *rows("test")])
+    write_table(folder / "validation.csv", [*rows("validation"), {"text": "", "label": ""}])
+    (folder / "validation.jsonl").unlink()
+    task = load_folder(folder, empty="drop")
+    assert "4 rows without a text (dropped)" in task.notes[0]
+    assert [e.id for e in task.splits["test"]] == [f"test-{n}" for n in range(3, 15)]
+    write_jsonl(folder / "test.jsonl", empty)
+    _assert_one_sentence(lambda: load_folder(folder, empty="drop"), ["test.jsonl", "all are dropped"])
+
+
+letters = st.text("abA !", min_size=1, max_size=2).filter(str.strip)
+some_rows = st.lists(st.tuples(letters, st.sampled_from(["no", "yes"])), min_size=1, max_size=12)
+
+
+@quick
+@given(some_rows, st.one_of(st.none(), some_rows), some_rows, st.integers(1, 40), st.integers(0, 3))
+def test_dropping_overlap_leaves_nothing_of_it_and_the_same_test_for_all(train, validation, test, size, seed):
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for split, pairs in (("train", train), ("val", validation), ("test", test)):
+            if pairs is not None:  # enough texts that no other split has, so that something of each is left
+                content = [*rows(f"only {split}", 40), *({"text": text, "label": label} for text, label in pairs)]
+                write_jsonl(folder / f"{split}.jsonl", content)
+        some = {"seed": seed, "train_size": size, "validation_fraction": 0.5}
+        whole, kept = load_folder(folder), load_folder(folder, **some)
+        dropped = load_folder(folder, **some, overlap="drop")
+    assert dropped.splits["train"] == kept.splits["train"]
+    known = {normalise(row["text"]) for row in rows("only train", 40)} | {normalise(text) for text, _ in train}
+    assert dropped.splits["test"] == tuple(e for e in whole.splits["test"] if normalise(e.text) not in known)
+    drawn = {normalise(e.text) for e in dropped.splits["train"]}
+    assert not any(normalise(e.text) in drawn for e in dropped.splits["validation"])
+    left = sum(normalise(e.text) in drawn for e in kept.splits["test"])
+    gone = len(whole.splits["test"]) - len(dropped.splits["test"])
+    assert told(kept) == ((left, "left in") if left else None)
+    assert told(dropped) == ((gone, "dropped") if gone else None)
+
+
+def told(task: Task) -> tuple[int, str] | None:
+    """How many test texts are also in train, and what became of them, as its note says; None without any."""
+    found = re.search(r"(\d+) test texts? also in train \((.+?)\)", task.notes[0])
+    return (int(found[1]), found[2]) if found else None
+
+
+def test_overlap_can_stop(folder):
+    assert load_folder(folder, overlap="stop") == load_folder(folder)
+    write_jsonl(folder / "test.jsonl", [*rows("test"), {"text": "Train text 2!", "label": "yes"}])
+    parts = ["1 test text is also in train", "test.jsonl, line 13 and ", "train.jsonl, line 2", "overlap=drop"]
+    _assert_one_sentence(lambda: load_folder(folder, overlap="stop"), parts)
+    (folder / "test.jsonl").write_text("")
+    write_jsonl(folder / "test.jsonl", rows("train")[:7])
+    _assert_one_sentence(
+        lambda: load_folder(folder, overlap="stop"), ["7 test texts are also", "test.jsonl, line 1 "]
+    )
+    _assert_one_sentence(lambda: load_folder(folder, overlap="drop"), ["nothing of the test split", "all its 7"])
+
+
 # --- the hub ---------------------------------------------------------------------------------------------
 
 
@@ -307,6 +445,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         }
     )
     content.save_to_disk(tmp_path / "saved")
+    for name, more in (("named", ("dev", "unsupervised")), ("doubled", ("eval", "dev"))):
+        extra = {split: datasets.Dataset.from_list(rows(split, 6, (0, 1)), features=features) for split in more}
+        datasets.DatasetDict({**content, **extra}).save_to_disk(tmp_path / name)
     for split, part in content.items():
         for subset in ("one", "two"):
             (tmp_path / "subsets" / subset).mkdir(parents=True, exist_ok=True)
@@ -331,6 +472,13 @@ def test_hub_formats_keep_class_names_and_their_order(hub, name, labels):
     assert task.splits["test"][0] == Example("test-0", "test text 0", task.labels[0])
 
 
+def test_hub_splits_go_by_their_usual_names_and_the_others_are_named(hub):
+    task = load(DatasetSettings("hub", path=str(hub / "named")))
+    assert task.splits["validation"][0].text == "dev text 0"
+    sizes = "named: train 12 · validation 6 · test 12 · 2 labels"
+    assert task.notes == (sizes, f"not read in {hub / 'named'}: unsupervised")
+
+
 def test_parquet_files_of_a_local_folder_keep_class_names_too(hub):
     assert load_folder(hub / "subsets" / "one").labels == ("yes", "no")
 
@@ -346,6 +494,7 @@ def test_hub_subset_is_chosen_by_name(hub):
         ({"path": "subsets", "subset": "tow"}, ["'tow'", "did you mean 'two'"]),
         ({"path": "saved", "text": "txt"}, ["split train", "'txt'", "did you mean 'text'"]),
         ({"path": "saved", "splits": {"train": "trian"}}, ["'trian'", "did you mean 'train'"]),
+        ({"path": "doubled"}, ["doubled holds dev and eval", "dataset.splits.validation=dev"]),
         ({"path": "nowhere"}, ["nowhere", "not found", "expected an id on the hub"]),
     ],
 )
@@ -366,6 +515,66 @@ def _assert_one_sentence(call: Callable[[], Any], parts: list[str]) -> None:
         assert part in message
 
 
+def _faults(call: Callable[[], Any]) -> list[str]:
+    with pytest.raises(ValueError, match="line") as caught:
+        call()
+    return str(caught.value).split("\n")
+
+
+GOOD = {"text": "fine", "label": "yes"}
+# row in JSON lines, in csv -> what its line must say
+WRONG = [
+    ({"text": "", "label": "no"}, ",no", "empty=drop"),
+    ({"text": "x", "label": ""}, "x,", "expected a label"),
+    ('{"text": "half', "a,b,c", None),
+    ({"text": "x", "label": "maybe"}, "x,maybe", "did you mean"),
+]
+
+
+@quick
+@given(st.lists(st.sampled_from([None, *range(len(WRONG))]), min_size=1, max_size=40), st.booleans())
+def test_all_faults_of_a_file_are_told_at_once(kinds, as_csv):
+    """In the order of the file, whatever their kinds; the first ten of them."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_jsonl(folder / "train.jsonl", [{"text": "t", "label": "mayb"}, *rows("train")])
+        content = [(json.dumps(GOOD), "fine,yes") if k is None else WRONG[k][:2] for k in kinds]
+        if as_csv:
+            (folder / "test.csv").write_text("".join(f"{row[1]}\n" for row in [("", "text,label"), *content]))
+        else:
+            texts = [row[0] if isinstance(row[0], str) else json.dumps(row[0]) for row in content]
+            (folder / "test.jsonl").write_text("".join(f"{text}\n" for text in texts))
+        wrong = [(place, WRONG[k][2]) for place, k in enumerate(kinds, 2 if as_csv else 1) if k is not None]
+        if not wrong:
+            assert len(load_folder(folder).splits["test"]) == len(kinds)
+            return
+        told = _faults(lambda: load_folder(folder))
+        source = str(folder / f"test.{'csv' if as_csv else 'jsonl'}")
+        if len(wrong) == 1:
+            assert len(told) == 1
+            told[0] = told[0].replace(f"{source}, ", "  ")
+        else:
+            assert told.pop(0) == f"{source} has {len(wrong)} faults:"
+            assert len(wrong) <= 10 or told.pop() == f"  … and {len(wrong) - 10} more"
+        for line, (place, part) in zip(told, wrong[:10], strict=True):
+            assert line.startswith(f"  line {place}")
+            assert (part or ("has 3 fields" if as_csv else "not a complete JSON object")) in line
+
+
+def test_two_faults_of_a_row_are_both_told(folder):
+    (folder / "test.jsonl").write_bytes(lines('{"text": 3, "label": null}', YES))
+    assert [line[:15] for line in _faults(lambda: load_folder(folder))[1:]] == [
+        "  line 1: 'text",
+        "  line 1: 'labe",
+    ]
+
+
+def test_a_csv_is_read_on_after_a_line_that_is_not_csv(folder):
+    (folder / "a.csv").write_bytes(lines("text,label", '"one" two,yes', "three,no", "four", '"five,no'))
+    told = _faults(lambda: load_folder(folder / "a.csv"))
+    assert [line[:8] for line in told[1:]] == ["  line 2", "  line 4", "  line 5"]
+
+
 def lines(*lines: str | bytes) -> bytes:
     return b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines) + b"\n"
 
@@ -383,6 +592,12 @@ BAD = {
         {"splits": {"train": "train", "validation": "dve", "test": "test"}},
         ["'dve'", "dataset.splits.validation", "did you mean 'dev'"],
     ),
+    "two validation splits": (
+        {"validation.jsonl": None, "dev.csv": b"x", "val.csv": b"x"},
+        {},
+        ["holds dev.csv and val.csv", "dataset.splits.validation=dev"],
+    ),
+    "unknown overlap": ({}, {"overlap": "remove"}, ["dataset.overlap='remove'", "known: keep, drop, stop"]),
     "unknown split": ({}, {"splits": {"train": "train", "tset": "x"}}, ["splits.tset", "did you mean 'test'"]),
     "no split for train": ({}, {"splits": {"test": "test"}}, ["no split for 'train'"]),
     "two files for a split": ({"train.csv": b"x"}, {}, ["train.jsonl, train.csv", "expected one"]),
@@ -468,7 +683,11 @@ BAD = {
     "fraction of nothing": ({}, {"validation_fraction": 0.0}, ["dataset.validation_fraction=0.0"]),
     "unknown language": ({}, {"language": "fr"}, ["dataset.language='fr'", "known: en, zh"]),
     "unknown source": ({}, {"source": "lokal"}, ["dataset.source='lokal'", "did you mean 'local'"]),
-    "strange truth": ({}, {"ambiguous": "text"}, ["line 1", "expected true, false"]),
+    "strange truth": (
+        {"train.jsonl": lines(YES.replace("}", ', "hard": "maybe"}'), NO)},
+        {"ambiguous": "hard", "splits": {"train": "train"}, "test_from": "train"},
+        ["line 1", "'maybe'", "expected true, false"],
+    ),
 }
 
 

@@ -8,14 +8,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from genclspp.prompts.draft import Budget, Frame
-from genclspp.prompts.render import build, check_room, render, sketch
-from genclspp.prompts.surfaces import check_surfaces, parse
+from genclspp.prompts.render import WORDS, build, check_room, render, sketch
+from genclspp.prompts.surfaces import check_surfaces, list_surfaces, parse
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import UNCERTAIN, Example, Task
-from tests.generated import any_names, awkward_names, form, quick, tasks, texts, with_demonstrations
+from tests.generated import any_name, any_names, awkward_names, form, quick, tasks, texts, with_demonstrations
 
 ROOMY = Budget(len, 100_000)
 
@@ -97,6 +97,42 @@ def test_a_chat_frame_stands_around_and_leaves_no_joint(task):
 def test_labels_are_not_listed_where_the_task_does_not_want_it(task):
     (prompt,) = build(task.splits["test"], replace(task, list_labels=False), [], Frame(), ROOMY).items
     assert prompt.text == "Classify the text.\n\nText: No parcel yet\nLabel:"
+
+
+def read_list(line: str, comma: str, quoted: str) -> list[str]:
+    """The surfaces that a list names, from its text alone."""
+    opening, closing = quoted.split("{}")
+    if not line.startswith(opening):
+        return line.split(comma)
+    inside = rf"{opening}((?:[^\\{closing}]|\\.)*){closing}"
+    assert re.fullmatch(rf"{inside}(?:{comma}{inside})*", line)
+    return [re.sub(r"\\(.)", r"\1", found) for found in re.findall(inside, line)]
+
+
+clumsy = st.text("ab ,，、\"“”\\'", min_size=1, max_size=6)
+languages = st.sampled_from(sorted(WORDS)).map(lambda language: WORDS[language])
+
+
+@given(st.lists(st.one_of(any_name, clumsy, st.sampled_from(["yes", "yes, maybe"])), min_size=1), languages)
+def test_labels_are_read_back_from_their_list(surfaces, words):
+    comma, quoted = words["comma"], words["quoted"]
+    listed = list_surfaces(surfaces, comma, quoted)
+    assert read_list(listed, comma, quoted) == surfaces
+    if not any(set(surface) & set(",，、") or surface.startswith(quoted[0]) for surface in surfaces):
+        assert listed == comma.join(surfaces)
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"), [("en", 'Labels: "yes", "yes, maybe"'), ("zh", "标签：“yes”、“yes, maybe”")]
+)
+def test_only_the_list_quotes_its_labels(task, language, shown):
+    ambiguous = replace(task, names={"refund": "yes", "delivery": "yes, maybe"}, language=language)
+    prompts = build(task.splits["test"], ambiguous, [Icl(2)], Frame(), ROOMY)
+    text = prompts.items[0].text
+    assert shown in text
+    assert text.count(shown[-4:]) == 1
+    assert prompts.items[0].answer == "yes, maybe"
+    assert prompts.completions() == [" yes", " yes, maybe"]
 
 
 RESERVED = ("<|end|>", "[SEP]", "<s>", "</s>")

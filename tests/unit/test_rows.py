@@ -20,7 +20,9 @@ def table(*rows: dict, source: str = "train.jsonl", **more) -> Table:
 @given(st.lists(st.tuples(st.text("ab 体", min_size=1).filter(str.strip), st.sampled_from("xyz")), min_size=1))
 def test_every_row_becomes_an_example_in_order(rows):
     made = examples.build({"train": table(*({"text": text, "label": label} for text, label in rows))}, SETTINGS)
-    assert made == {"train": tuple(Example(f"train-{n}", text, label) for n, (text, label) in enumerate(rows))}
+    assert made.splits == {
+        "train": tuple(Example(f"train-{n}", text, label) for n, (text, label) in enumerate(rows))
+    }
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ def test_every_row_becomes_an_example_in_order(rows):
     [(" a ", "a"), (3, "3"), (3.0, "3"), (-1, "-1"), (["a"], "a"), (("b",), "b"), ("３", "３"), (True, "True")],
 )
 def test_labels_become_strings(value, label):
-    (made,) = examples.build({"train": table({"text": "t", "label": value})}, SETTINGS)["train"]
+    (made,) = examples.build({"train": table({"text": "t", "label": value})}, SETTINGS).splits["train"]
     assert made.label == label
 
 
@@ -37,7 +39,7 @@ def test_class_numbers_become_class_names():
     made = examples.build(
         {"train": table({"text": "t", "label": 1}, {"text": "u", "label": 0}, classes=classes)}, SETTINGS
     )
-    assert [example.label for example in made["train"]] == ["pos", "neg"]
+    assert [example.label for example in made.splits["train"]] == ["pos", "neg"]
     with pytest.raises(ValueError, match=r"line 2: 'label' is -1; expected 0 to 1 .*leaves it out"):
         examples.build({"train": table({"text": "t", "label": -1}, classes=classes)}, SETTINGS)
 
@@ -46,7 +48,7 @@ def test_class_numbers_become_class_names():
     ("row", "message"),
     [
         ({"text": 5, "label": "a"}, r"train\.jsonl, line 3: 'text' is .*; expected a string"),
-        ({"text": None, "label": "a"}, r"line 3: 'text' is .*; expected a string"),
+        ({"text": None, "label": "a"}, r"line 3: 'text' is null; expected a text"),
         ({"text": " \u3000", "label": "a"}, r"line 3: 'text' is empty"),
         ({"text": "t", "label": None}, r"line 3: 'label' is None; expected a label"),
         ({"text": "t", "label": " "}, r"line 3: 'label' is ' '; expected a label"),
@@ -77,5 +79,5 @@ def test_ids_are_unique_over_all_splits():
     settings = DatasetSettings("local", path="x", id="key")
     train = table({"text": "t", "label": "a", "key": 7})
     test = table({"text": "u", "label": "a", "key": "7"}, source="test.jsonl")
-    with pytest.raises(ValueError, match=r"id '7' occurs twice, at train\.jsonl, line 2 and test\.jsonl, line 2"):
+    with pytest.raises(ValueError, match=r"test\.jsonl, line 2: id '7' is also at train\.jsonl, line 2"):
         examples.build({"train": train, "test": test}, settings)
