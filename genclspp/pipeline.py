@@ -126,7 +126,8 @@ def start(cell: Cell, memory: Memory) -> Walk:
 def prompts(walk: Walk, splits: Sequence[str], strategies: Sequence[Strategy], *, blank: bool = False) -> Prompts:
     """Plan the facts that the prompts of `splits` need, and render the prompts, one split after the other.
 
-    blank: render the same prompts, demonstrations included, with an empty text to classify
+    blank: render the same prompts with an empty text to classify; demonstrations, and whatever words strategies
+           put around the text, stay
     """
     cell, task, base, memory = walk.cell, walk.task, walk.base, walk.plan.memory
     known = facts.establish(walk.plan, task, splits, strategies, base, Training(cell.sft, cell.seed))
