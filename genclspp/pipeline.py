@@ -284,7 +284,8 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
         prior = plan.add(
             partial(score.score, policy=policy, inputs=blank.inputs, thoughts=thought), f"prior{suffix}"
         )
-    return Scored(side, scores, thought, completions, prior, prompt_scores)
+    texts = tuple(example.text for example in walk.task.splits[split])
+    return Scored(side, texts, scores, thought, completions, prior, prompt_scores)
 
 
 def _check_arguments(walk: Walk) -> None:
