@@ -61,7 +61,7 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     outputs, path = Path(cell.outputs), records.path_of(cell)
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
     terminal.heading(cell)
-    runner = Runner(memory, terminal, tracker, cell.predict.batch_size)
+    runner = Runner(memory, terminal, tracker, cell.predict.batch_size, cell.threads)
     done, is_new = carry_out(lambda: plan(cell, memory), runner)
     walk, predicted = start(cell, memory), done.steps[-1].artifact.path
     labels = walk.task.labels

@@ -223,6 +223,7 @@ class Cell:
     overrides: the other words typed, sorted
     train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
+    threads: to compute with; None for one per physical core (`runs/threads.py`)
     """
 
     sweep: str
@@ -243,3 +244,4 @@ class Cell:
     reasoning: ReasoningSettings = ReasoningSettings()
     metrics: tuple[Metric, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    threads: int | None = None

@@ -74,7 +74,8 @@ def register() -> None:
 def cell(config: DictConfig) -> Cell:
     """Check a composed configuration and build its cell; raises ValueError with the full key of what is wrong."""
     plain = {str(name): _plain(config, name) for name in config if name != "hydra"}
-    known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric", "name", "outputs", "seed"}
+    known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric"}
+    known |= {"name", "outputs", "seed", "threads"}
     for name in plain:
         if name not in known:
             raise ValueError(f"unknown key {name!r} at the top level; {hint(name, sorted(known))}")
@@ -91,6 +92,9 @@ def cell(config: DictConfig) -> Cell:
         raise ValueError(f"outputs={outputs!r}; expected a folder")
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
         raise ValueError(f"name={name!r} is not a folder name; expected letters, digits, '_', '.', '+' or '-'")
+    threads = typed.check(plain.get("threads"), int | None, "threads")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads={threads}; expected 1 or more, or null for all physical cores")
     made = Cell(
         sweep=name,
         outputs=outputs,
@@ -103,6 +107,7 @@ def cell(config: DictConfig) -> Cell:
         rewards=tuple(_reward(name, part) for name, part in (plain.get("reward") or {}).items()),
         metrics=tuple(_metric(name, part) for name, part in (plain.get("metric") or {}).items()),
         config=plain,
+        threads=threads,
         **sections,
     )
     agreement.check(made)
@@ -153,7 +158,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
 def _overrides(config: DictConfig) -> str:
     """The words typed besides group choices; they distinguish the rows of a sweep over a knob."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
-    silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed"}
+    silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed", "threads"}
     last = {word.lstrip("+~").partition("=")[0]: word for word in hydra.overrides.task}
     return " ".join(
         word for key, word in sorted(last.items()) if key not in silent and not key.startswith("tracking.")

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from genclspp.cli import compose, errors, help, sweep
+from genclspp.runs import threads
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
@@ -43,6 +44,7 @@ def main() -> None:
     for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(bars, "1")  # `Terminal.bar` draws our own
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    threads.wait_passively()
     if help.is_wanted(sys.argv[1:]):
         print(help.text())
         return

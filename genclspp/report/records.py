@@ -20,7 +20,7 @@ STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
 # Fields of a cell that do not change its numbers, and are no part of its record's file name.
-ASIDE = ("sweep", "outputs", "tracking", "config", "overrides", "predict", "metrics")
+ASIDE = ("sweep", "outputs", "tracking", "config", "overrides", "predict", "metrics", "threads")
 
 
 def path_of(cell: Cell) -> Path:
@@ -64,11 +64,12 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """The versions and commits that the artifacts were computed with; several are joined by " + "."""
+    """The versions, threads and commits that artifacts were computed with; several are joined by " + "."""
     found: dict[str, list[str]] = {}
     for one in manifests:
         for name, value in {
             **{f"version/{name}": version for name, version in one["versions"].items()},
+            "threads": str(one.get("threads") or ""),  # manifests of before have none
             "commit": one["commit"],
         }.items():
             found.setdefault(name, [])
@@ -104,7 +105,7 @@ def words(records: Sequence[Record]) -> list[str]:
     The name of the sweep comes first if there are several sweeps. Weights count where one model has several.
     """
     texts = {name for record in records for name, value in record.items() if isinstance(value, str)}
-    texts -= {*CHOICES, "name", "commit", *([] if _has_two_sources(records) else ["weights"])}
+    texts -= {*CHOICES, "name", "commit", "threads", *([] if _has_two_sources(records) else ["weights"])}
     others = sorted(name for name in texts if "/" not in name)
     several = len({record.get("name") for record in records}) > 1
     known = [name for name in (*CHOICES, *others) if any(name in record for record in records)]

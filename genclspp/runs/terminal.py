@@ -45,6 +45,10 @@ class Terminal:
         """Print one line about the cell, whatever signs it holds."""
         self.say(f"  {escape(line)}")
 
+    def warn(self, line: str) -> None:
+        """Print one line that a person should not miss, whatever signs it holds."""
+        self.say(f"  [yellow]warning:[/] {escape(line)}")
+
     def heading(self, cell: Cell) -> None:
         named = {**cell.choices, "seed": str(cell.seed)}
         words = [f"[cyan]{group}[/]={escape(choice)}" for group, choice in named.items()]
