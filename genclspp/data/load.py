@@ -18,11 +18,15 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a source provides: its splits under our names, and whatever else it says about the task."""
+    """What a source provides: its splits under our names, and whatever else it says about the task.
+
+    labels: in order, found at `origin`; None where it says nothing about them
+    """
 
     name: str
     splits: Mapping[str, tuple[Example, ...]]
     labels: tuple[str, ...] | None = None
+    origin: str = ""
     definitions: Mapping[str, str] = field(default_factory=dict)
     instruction: str | None = None
 
@@ -33,7 +37,7 @@ def load(settings: DatasetSettings) -> Task:
     Raises ValueError or FileNotFoundError with one sentence: what was found, where, and what was expected.
     """
     source = {"tickets": _from_tickets, "local": _from_files, "hub": _from_hub}[settings.source](settings)
-    order = labels.choose_order(source.name, source.splits["train"], source.labels, settings)
+    order = labels.choose_order(source.name, source.splits["train"], source.labels, settings, source.origin)
     return Task(
         name=source.name,
         labels=order,
@@ -69,7 +73,9 @@ def _from_files(settings: DatasetSettings) -> Source:
     else:
         raise FileNotFoundError(f"dataset.path={settings.path}: no such file or folder")
     splits = examples.build(tables, settings)
-    return Source(path.stem, splits, order or labels.class_names(tables, settings), definitions)
+    if order is not None:
+        return Source(path.stem, splits, order, str(path / "labels.json"), definitions)
+    return Source(path.stem, splits, *labels.class_names(tables, settings), definitions)
 
 
 def _split_files(folder: Path, settings: DatasetSettings) -> dict[str, Path]:
@@ -100,7 +106,7 @@ def _from_hub(settings: DatasetSettings) -> Source:
     tables = {split: found[name]() for split, name in settings.splits.items() if name in found}
     _require_splits(settings.path, tables, list(found), settings)
     name = Path(settings.path).name + (f"-{settings.subset}" if settings.subset else "")
-    return Source(name, examples.build(tables, settings), labels.class_names(tables, settings))
+    return Source(name, examples.build(tables, settings), *labels.class_names(tables, settings))
 
 
 def _require_splits(where: str, found: Mapping[str, Any], known: Sequence[str], settings: DatasetSettings) -> None:
