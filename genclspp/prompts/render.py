@@ -6,6 +6,7 @@ from dataclasses import replace
 from genclspp.prompts import thoughts
 from genclspp.prompts.draft import TEXT, Budget, Draft, Frame, Prompt, Prompts, Strategy
 from genclspp.prompts.surfaces import check_surfaces
+from genclspp.section import in_full
 from genclspp.task import UNCERTAIN, Example, Task
 
 WORDS = {
@@ -46,6 +47,17 @@ def build(
         surfaces = surfaces or check_surfaces(answers(draft))
         items.append(render(draft, example, task, frame, budget))
     return Prompts(surfaces, joint(draft, frame), tuple(items), draft.thought_tokens, budget.answer_tokens)
+
+
+def check(strategy: Strategy, name: str, task: Task) -> None:
+    """Raise ValueError if the task lacks what a strategy needs. `name`: its key, such as "train.icl".
+
+    Call it once per task: some look at every training text.
+    """
+    try:
+        strategy.check(task)
+    except ValueError as error:
+        raise in_full(error, type(strategy), name) from None
 
 
 def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draft:
