@@ -130,7 +130,8 @@ def mine(words: Sequence[str], scorers: Sequence[str], seed: str, outputs: str) 
         overrides = ["strategy=uncertainty", "tracking=none", *words, *ours]
         cell = compose.cell(compose_config("config", overrides, return_hydra_config=True))
     tracker = Tracker(cell.tracking, Path(outputs), cell.sweep, cell.choices, {})
-    runner = Runner(Memory(), Terminal(Console(stderr=True)), tracker, cell.predict.batch_size)
+    console = Terminal(Console(stderr=True))
+    runner = Runner(Memory(), console, tracker, cell.predict.batch_size, cell.threads)
 
     def plan() -> Plan:
         walk = pipeline.start(cell, runner.memory)

@@ -132,7 +132,8 @@ def warm_up(cell: Cell) -> tuple[Policy, Prompts, Prompts]:
     The policy is trained for the first learner; the others take it from the store.
     """
     memory, tracker = Memory(), Tracker(TrackingSettings(), Path(cell.outputs), "bench", {}, {})
-    runner = Runner(memory, Terminal(Console(quiet=True)), tracker, cell.predict.batch_size)
+    threads = torch.get_num_threads()  # else the runner would set its own
+    runner = Runner(memory, Terminal(Console(quiet=True)), tracker, cell.predict.batch_size, threads)
     found: list[tuple[Policy, Prompts, Prompts]] = []
 
     def plan() -> Plan:

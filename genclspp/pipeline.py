@@ -60,7 +60,7 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     """Carry out a cell, reusing finished artifacts; write its record and return it."""
     outputs, path = Path(cell.outputs), records.path_of(cell)
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
-    runner = Runner(memory, terminal, tracker, cell.predict.batch_size)
+    runner = Runner(memory, terminal, tracker, cell.predict.batch_size, cell.threads)
     done, is_new = carry_out(lambda: plan(cell, memory), runner)
     walk, predicted = start(cell, memory), done.steps[-1].artifact.path
     labels = walk.task.labels
@@ -122,15 +122,15 @@ def start(cell: Cell, memory: Memory) -> Walk:
     walk = Walk(cell, task, base, Plan(store, memory, notes=list(task.notes)))
     if cell.reasoning.enabled and cell.sft.enabled:
         _check_rationales(task)
-    for strategy in (*cell.train, *cell.infer):  # some look at every training text
-        memory.once(partial(strategy.check, task), "check of a strategy", task, strategy)
+    for name, strategy in (*cell.strategies("train"), *cell.strategies("infer")):
+        memory.once(partial(render.check, strategy, name, task), "check of a strategy", task, name, strategy)
     return walk
 
 
 def prompts(walk: Walk, splits: Sequence[str], strategies: Sequence[Strategy], *, blank: bool = False) -> Prompts:
     """Plan the facts that the prompts of `splits` need, and render the prompts, one split after the other.
 
-    blank: render the same prompts, demonstrations included, with an empty text to classify
+    blank: with an empty text to classify, inside the words that strategies put around it; all else is the same
     """
     cell, task, base, memory = walk.cell, walk.task, walk.base, walk.plan.memory
     known = facts.establish(walk.plan, task, splits, strategies, base, Training(cell.sft, cell.seed))
@@ -269,14 +269,13 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
         thought = plan.add(partial(think.think, policy=policy, inputs=side.inputs), f"think{suffix}")
     scores = plan.add(partial(score.score, policy=policy, inputs=side.inputs, thoughts=thought), f"score{suffix}")
     if "completion" in cell.decoder.needs:
-        most = cell.predict.max_new_tokens
         write = partial(
             score.complete,
             policy=policy,
             inputs=side.inputs,
             thoughts=thought,
             scores=scores,
-            max_new_tokens=side.answer_tokens + BEYOND if most is None else most,
+            max_new_tokens=cell.predict.max_new_tokens or side.answer_tokens + BEYOND,
         )
         completions = plan.add(write, f"complete{suffix}")
     if "prompt" in cell.decoder.needs:
@@ -287,7 +286,8 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
         prior = plan.add(
             partial(score.score, policy=policy, inputs=blank.inputs, thoughts=thought), f"prior{suffix}"
         )
-    return Scored(side, scores, thought, completions, prior, prompt_scores)
+    texts = tuple(example.text for example in walk.task.splits[split])
+    return Scored(side, texts, scores, thought, completions, prior, prompt_scores)
 
 
 def _check_arguments(walk: Walk) -> None:

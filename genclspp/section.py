@@ -1,7 +1,8 @@
 """A section of the settings checks itself: choices and bounds are part of the types of its fields."""
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
@@ -47,6 +48,16 @@ class Section:
                 raise ValueError(f"{self.section}.{name}={value}; expected {options}")
             if isinstance(options, tuple) and value not in (None, *options):
                 raise ValueError(f"{self.section}.{name}={value!r}; {hint(value, options)}")
+
+
+def in_full(error: ValueError, part: type, key: str) -> ValueError:
+    """An error of the part that stands under `key`, with the whole key if it begins with a field's name.
+
+    A part does not know where it stands: "shots=0; …" becomes "train.icl.shots=0; …".
+    """
+    name = re.match(r"\w*", str(error))
+    is_field = name and name[0] in {field.name for field in fields(cast(Any, part))}
+    return ValueError(f"{key}.{error}") if is_field else error
 
 
 @cache

@@ -229,6 +229,7 @@ class Cell:
     knobs:   the other keys typed -> their values
     train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
+    threads: to compute with; None for one per physical core (`runs/threads.py`)
     """
 
     sweep: str
@@ -249,3 +250,10 @@ class Cell:
     reasoning: ReasoningSettings = ReasoningSettings()
     metrics: tuple[Metric, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    threads: int | None = None
+
+    def strategies(self, side: str) -> list[tuple[str, Any]]:
+        """The strategies of a side, each with its key in the configuration, such as "strategy.icl"."""
+        section = side if self.config.get(side) is not None else "strategy"
+        names = [name for name, part in (self.config.get(section) or {}).items() if part is not None]
+        return [(f"{section}.{name}", made) for name, made in zip(names, getattr(self, side), strict=True)]

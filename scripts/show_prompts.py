@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genclspp.cli import compose, errors
 from genclspp.prompts.draft import Prompts, Strategy
+from genclspp.runs import threads
 from genclspp.settings import Cell
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def show(config: DictConfig) -> None:
         memory = Memory()
         pipeline.plan(cell, memory)  # to raise whatever would stop the cell
         tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
-        runner = Runner(memory, Terminal(), tracker, cell.predict.batch_size)
+        runner = Runner(memory, Terminal(), tracker, cell.predict.batch_size, cell.threads)
         base = pipeline.start(cell, memory).base
         for side, split, strategies in (("train", "train", cell.train), ("infer", "test", cell.infer)):
             write(side, rendered(cell, split, strategies, memory, runner), base)
@@ -89,5 +90,6 @@ if __name__ == "__main__":
     if not SHOW.isdecimal():
         sys.exit(f"error: show={SHOW}; expected a number of prompts")
     sys.argv = [word for word in sys.argv if not word.startswith("show=")]
+    threads.wait_passively()
     compose.register()
     show()

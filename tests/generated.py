@@ -1,14 +1,14 @@
 """Tasks of every awkward kind, for properties that must hold for all of them."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
 from unicodedata import normalize
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from genclspp.prompts.draft import Strategy
+from genclspp.prompts.draft import Draft, Strategy
 from genclspp.selection import demonstrations
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
@@ -98,6 +98,31 @@ def combinations(shuffle: int | None = None) -> list[tuple[Strategy, ...]]:
         Numeric(shuffle=shuffle),
     )
     return [chosen for count in range(len(every) + 1) for chosen in permutations(every, count)]
+
+
+@dataclass(frozen=True)
+class Reworded:
+    """Word the instruction."""
+
+    instruction: str = "Which label?"
+
+    def check(self, task: Task) -> None: ...
+
+    def requires(self) -> Mapping[str, Mapping[str, object]]:
+        return {}
+
+    def __call__(self, draft: Draft, example: Example, task: Task) -> Draft:
+        return replace(draft, instruction=self.instruction)
+
+
+@dataclass(frozen=True)
+class Quoted(Reworded):
+    """Word the query."""
+
+    query: str = 'Message: "{text}" End.'
+
+    def __call__(self, draft: Draft, example: Example, task: Task) -> Draft:
+        return replace(draft, query=self.query)
 
 
 def with_demonstrations(task: Task, shots: int = 3) -> Task:

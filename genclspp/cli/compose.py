@@ -74,7 +74,8 @@ def register() -> None:
 def cell(config: DictConfig) -> Cell:
     """Check a composed configuration and build its cell; raises ValueError with the full key of what is wrong."""
     plain = {str(name): _plain(config, name) for name in config if name != "hydra"}
-    known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric", "name", "outputs", "seed"}
+    known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric"}
+    known |= {"name", "outputs", "seed", "threads"}
     for name in plain:
         if name not in known:
             raise ValueError(f"unknown key {name!r} at the top level; {hint(name, sorted(known))}")
@@ -91,6 +92,9 @@ def cell(config: DictConfig) -> Cell:
         raise ValueError(f"outputs={outputs!r}; expected a folder")
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
         raise ValueError(f"name={name!r} is not a folder name; expected letters, digits, '_', '.', '+' or '-'")
+    threads = typed.check(plain.get("threads"), int | None, "threads")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads={threads}; expected 1 or more, or null for all physical cores")
     made = Cell(
         sweep=name,
         outputs=outputs,
@@ -103,6 +107,7 @@ def cell(config: DictConfig) -> Cell:
         rewards=tuple(_reward(name, part) for name, part in (plain.get("reward") or {}).items()),
         metrics=tuple(_metric(name, part) for name, part in (plain.get("metric") or {}).items()),
         config=plain,
+        threads=threads,
         **sections,
     )
     agreement.check(made)
@@ -155,7 +160,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
 def _knobs(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, Any]:
     """Key -> value of what was typed besides group choices; they tell the cells of a sweep over a knob apart."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
-    silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed"}
+    silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed", "threads"}
     found = {}
     for word in sorted(hydra.overrides.task, key=_key_of):
         key, text = _key_of(word), word.partition("=")[2]

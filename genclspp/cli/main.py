@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from genclspp.cli import compose, errors, grid, help, sweep
+from genclspp.runs import threads
 from genclspp.settings import Cell
 
 
@@ -70,6 +71,7 @@ def main() -> None:
     for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(bars, "1")  # `Terminal.bar` draws our own
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    threads.wait_passively()
     if help.is_wanted(sys.argv[1:]):
         print(help.text())
         return

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from genclspp.section import in_full
 from genclspp.suggest import hint
 
 T = TypeVar("T")
@@ -75,7 +76,10 @@ def part(values: Any, key: str) -> Any:
     if not dataclasses.is_dataclass(kind):
         raise ValueError(f"{key}._target_={values['_target_']!r} is not a dataclass; expected a frozen one")
     given = {name: value for name, value in values.items() if name != "_target_"}
-    return build(cast(type, kind), given, key)
+    try:
+        return build(cast(type, kind), given, key)
+    except ValueError as error:
+        raise in_full(error, cast(type, kind), key) from None
 
 
 def target(values: Any, key: str) -> Any:

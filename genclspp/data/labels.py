@@ -13,9 +13,9 @@ from genclspp.task import Example
 
 
 def choose_order(
-    name: str, train: Sequence[Example], given: tuple[str, ...] | None, settings: DatasetSettings
+    name: str, train: Sequence[Example], given: tuple[str, ...] | None, settings: DatasetSettings, origin: str = ""
 ) -> tuple[str, ...]:
-    """The labels in order, checked against those in train. `given`: the order that the source has, if any."""
+    """The labels in order, checked against those in train. `given`: the order that the source has at `origin`."""
     counts = Counter(example.label for example in train)
     if len(counts) < 2:
         raise ValueError(
@@ -27,8 +27,8 @@ def choose_order(
         return tuple(sorted(counts, key=_natural))
     missing = sorted(set(counts) - set(labels))
     if missing:
-        origin = "dataset.labels" if settings.labels is not None else "labels.json"
-        raise ValueError(f"{origin} lacks the label {missing[0]!r} of train; {hint(missing[0], labels)}")
+        place = "dataset.labels" if settings.labels is not None else origin
+        raise ValueError(f"{place} lacks the label {missing[0]!r} of train; {hint(missing[0], labels)}")
     return tuple(labels)
 
 
@@ -38,13 +38,14 @@ def _natural(label: str) -> tuple[bool, int, str]:
     return (not is_number, int(label) if is_number else 0, label)
 
 
-def class_names(tables: Mapping[str, Table], settings: DatasetSettings) -> tuple[str, ...] | None:
-    """The class names, if the label column of train holds class indices."""
+def class_names(tables: Mapping[str, Table], settings: DatasetSettings) -> tuple[tuple[str, ...] | None, str]:
+    """The class names, None unless the label column of train holds class indices; and where they stand."""
     names = tables["train"].classes.get(settings.label)
+    origin = f"{tables['train'].source}, class names of {settings.label!r},"
     if names is None:
-        return None
-    refuse_repeats(f"{tables['train'].source}, class names of {settings.label!r}", names)
-    return tuple(name.strip() for name in names)
+        return None, origin
+    refuse_repeats(origin, names)
+    return tuple(name.strip() for name in names), origin
 
 
 def choose_names(labels: Sequence[str], settings: DatasetSettings) -> dict[str, str]:

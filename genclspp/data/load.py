@@ -20,12 +20,14 @@ INSTRUCTIONS = {
 class Source:
     """What a source provides: its splits under our names, and whatever else it says about the task.
 
+    labels: in order, found at `origin`; None where it says nothing about them
     unread: sentences that name what was found there and not read
     """
 
     name: str
     rows: Checked
     labels: tuple[str, ...] | None = None
+    origin: str = ""
     definitions: Mapping[str, str] = field(default_factory=dict)
     instruction: str | None = None
     unread: tuple[str, ...] = ()
@@ -38,7 +40,7 @@ def load(settings: DatasetSettings) -> Task:
     """
     source = {"tickets": _from_tickets, "local": _from_files, "hub": _from_hub}[settings.source](settings)
     rows = source.rows
-    order = labels.choose_order(source.name, rows.splits["train"], source.labels, settings)
+    order = labels.choose_order(source.name, rows.splits["train"], source.labels, settings, source.origin)
     names = labels.choose_names(order, settings)
     definitions = labels.merge_definitions(order, source.definitions, settings)
     whole, origins = _complete(source.name, rows.splits, settings)
@@ -81,9 +83,10 @@ def _from_files(settings: DatasetSettings) -> Source:
         order, definitions = None, {}
     else:
         raise FileNotFoundError(f"dataset.path={settings.path}: no such file or folder")
-    rows = examples.build(tables, settings)
-    order = order or labels.class_names(tables, settings)
-    return Source(path.stem, rows, order, definitions, unread=notes.list_unread(str(path), unread))
+    rows, origin = examples.build(tables, settings), str(path / "labels.json")
+    if order is None:
+        order, origin = labels.class_names(tables, settings)
+    return Source(path.stem, rows, order, origin, definitions, unread=notes.list_unread(str(path), unread))
 
 
 def _from_hub(settings: DatasetSettings) -> Source:
@@ -92,9 +95,9 @@ def _from_hub(settings: DatasetSettings) -> Source:
     tables = {split: found[name]() for split, name in named.items() if name in found}
     splits.require(settings.path, tables, list(found), settings)
     name = Path(settings.path).name + (f"-{settings.subset}" if settings.subset else "")
-    rows, order = examples.build(tables, settings), labels.class_names(tables, settings)
     unread = [name for name in found if name not in named.values()]
-    return Source(name, rows, order, unread=notes.list_unread(settings.path, unread))
+    rows, (order, origin) = examples.build(tables, settings), labels.class_names(tables, settings)
+    return Source(name, rows, order, origin, unread=notes.list_unread(settings.path, unread))
 
 
 def _complete(name: str, found: Splits, settings: DatasetSettings) -> tuple[Splits, dict[str, str]]:

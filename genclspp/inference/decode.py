@@ -86,7 +86,7 @@ class Perplexity:
 
     def __post_init__(self) -> None:
         if self.normalise not in ("mean", "whole", "sum", "pmi"):
-            raise ValueError(f"decode.normalise={self.normalise!r}; expected 'mean', 'whole', 'sum' or 'pmi'")
+            raise ValueError(f"normalise={self.normalise!r}; expected 'mean', 'whole', 'sum' or 'pmi'")
 
     @property
     def needs(self) -> Collection[str]:

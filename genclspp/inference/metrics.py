@@ -23,6 +23,7 @@ class Prediction:
     forced:        the real label with the best score, whatever was written
     probabilities: label -> calibrated probability; over the real labels, they sum to 1
     truncated:     whether the prompt was truncated to fit the model
+    text:          of the example, whole; empty in predictions of earlier versions, which did not keep it
     """
 
     id: str
@@ -32,6 +33,7 @@ class Prediction:
     completion: str
     probabilities: Mapping[str, float]
     truncated: bool = False
+    text: str = ""
 
 
 def compute(

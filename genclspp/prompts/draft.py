@@ -14,6 +14,7 @@ from genclspp.prompts import thoughts
 from genclspp.store.keys import key
 from genclspp.task import Example, Task
 
+TEXT = "{text}"  # where a text goes in the wording of a query
 BEYOND = 4  # tokens generated beyond the longest answer, or text that starts like an answer would pass for one
 
 
@@ -21,14 +22,19 @@ BEYOND = 4  # tokens generated beyond the longest answer, or text that starts li
 class Draft:
     """What a prompt will say, before it is text. Each strategy fills one field.
 
+    instruction:    what to do, in the first lines; empty for none
     surfaces:       label -> the text that stands for it
+    query:          how a text to classify is worded, with `TEXT` where the text itself goes; demonstrations are
+                    worded alike
     uncertain:      surface of the extra answer "uncertain"; None if it is not offered
     definitions:    label -> one sentence
     demonstrations: best first; the best is placed nearest to the query
     thought_tokens: maximum length of a thought before the answer, closing tag included; 0 without reasoning
     """
 
+    instruction: str
     surfaces: Mapping[str, str]
+    query: str = TEXT
     uncertain: str | None = None
     definitions: Mapping[str, str] = field(default_factory=dict)
     demonstrations: tuple[Example, ...] = ()
@@ -39,7 +45,10 @@ class Strategy(Protocol):
     """One edit of the draft: a frozen dataclass."""
 
     def check(self, task: Task) -> None:
-        """Raise ValueError if the task lacks what this strategy needs."""
+        """Raise ValueError if the task lacks what this strategy needs.
+
+        A message that begins with a field ("shots=9 asks …") is shown with its full key ("train.icl.shots=9 …").
+        """
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:
         """Facts to compute beforehand: name of the fact -> its settings."""

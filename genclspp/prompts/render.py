@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from genclspp.prompts import thoughts
-from genclspp.prompts.draft import Budget, Draft, Frame, Prompt, Prompts, Strategy
+from genclspp.prompts.draft import TEXT, Budget, Draft, Frame, Prompt, Prompts, Strategy
 from genclspp.prompts.surfaces import check_surfaces, list_surfaces
+from genclspp.section import in_full
 from genclspp.task import UNCERTAIN, Example, Task
 
 WORDS = {
@@ -40,7 +41,7 @@ def build(
     """Render the prompts of `examples`; raises ValueError if the fixed parts alone exceed the budget."""
     for strategy in strategies:
         strategy.check(task)
-    draft = Draft(surfaces={})
+    draft = Draft(task.instruction, surfaces={})
     surfaces: dict[str, str] = {}
     items = []
     for example in examples:
@@ -50,11 +51,27 @@ def build(
     return Prompts(surfaces, joint(draft, frame), tuple(items), draft.thought_tokens, budget.answer_tokens)
 
 
+def check(strategy: Strategy, name: str, task: Task) -> None:
+    """Raise ValueError if the task lacks what a strategy needs. `name`: its key, such as "train.icl".
+
+    Call it once per task: some look at every training text.
+    """
+    try:
+        strategy.check(task)
+    except ValueError as error:
+        raise in_full(error, type(strategy), name) from None
+
+
 def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draft:
-    """The draft of one example's prompt, edited by every strategy."""
-    draft = Draft(surfaces=task.names)
+    """The draft of one example's prompt, edited by every strategy; ValueError if one leaves out the text."""
+    draft = Draft(task.instruction, task.names)
     for strategy in strategies:
         draft = strategy(draft, example, task)
+        if TEXT not in draft.query:
+            raise ValueError(
+                f"the strategy {type(strategy).__name__} words the query as {draft.query!r}; expected {TEXT} "
+                "where the text goes"
+            )
     return draft
 
 
@@ -90,24 +107,25 @@ def joint(draft: Draft, frame: Frame) -> str:
 def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Budget) -> Prompt:
     """Render a draft as the prompt of `example`.
 
-    A prompt over the budget loses, in this order, demonstrations, worst first, then the end of the query; never
-    the instruction, the labels or the answer. Raises ValueError if these alone leave no room for a text.
+    A prompt over the budget loses, in this order, demonstrations, worst first, then the end of the text to
+    classify; never the words around it, the instruction, the labels or the answer. Raises ValueError if these
+    alone leave no room for a text.
     """
 
-    def write(demonstrations: int, query: str) -> str:
-        return _write(replace(draft, demonstrations=draft.demonstrations[:demonstrations]), query, task, frame)
+    def write(demonstrations: int, text: str) -> str:
+        return _write(replace(draft, demonstrations=draft.demonstrations[:demonstrations]), text, task, frame)
 
-    query = frame.plain(example.text)
+    text = frame.plain(example.text)
     # Demonstrations are best first, so dropping from the end drops the worst.
     kept = len(draft.demonstrations)
-    while kept and not budget.fits(write(kept, query)):
+    while kept and not budget.fits(write(kept, text)):
         kept -= 1
-    cut = query
-    # Only a query that does not fit without any demonstration is cut.
-    if not kept and not budget.fits(write(0, query)):
+    cut = text
+    # Only a text that does not fit without any demonstration is cut.
+    if not kept and not budget.fits(write(0, text)):
         check_room(replace(draft, demonstrations=()), task, frame, budget)
-        cut = _longest(query, lambda part: budget.fits(write(0, part)))
-    truncated = kept < len(draft.demonstrations) or cut != query
+        cut = _longest(text, lambda part: budget.fits(write(0, part)))
+    truncated = kept < len(draft.demonstrations) or cut != text
     # A rationale has a budget of its own, and cutting it does not count as truncating the prompt.
     gold = shorten(thought(draft, example, task, frame), draft.thought_tokens, budget.count)
     learned = thoughts.closed(gold) if gold else ""
@@ -121,9 +139,11 @@ def _vote(demonstrations: Sequence[Example]) -> str:
     return max(labels, key=labels.count, default="")
 
 
-def _write(draft: Draft, query: str, task: Task, frame: Frame) -> str:
-    shots = [  # best first in the draft, nearest to the query in the text
-        (frame.plain(shot.text), _solved(draft, shot, task, frame)) for shot in reversed(draft.demonstrations)
+def _write(draft: Draft, text: str, task: Task, frame: Frame) -> str:
+    query = _worded(draft, text)
+    shots = [  # best first in the draft, nearest to the query in the prompt
+        (_worded(draft, frame.plain(shot.text)), _solved(draft, shot, task, frame))
+        for shot in reversed(draft.demonstrations)
     ]
     after = frame.after
     if draft.thought_tokens:
@@ -131,10 +151,15 @@ def _write(draft: Draft, query: str, task: Task, frame: Frame) -> str:
         after = f"{after.partition(thoughts.OPEN)[0]}{frame.joint}{thoughts.OPEN}"
     head, turns = _head(draft, task), frame.turns
     if turns:
-        earlier = "".join(f"{text}{turns.answer}{solution}{turns.next}" for text, solution in shots)
+        earlier = "".join(f"{shown}{turns.answer}{solution}{turns.next}" for shown, solution in shots)
         return f"{frame.before}{head}{turns.query}{earlier}{query}{after}"
-    solved = [_cue(text, f" {solution}", task) for text, solution in shots]
-    return frame.before + "\n\n".join([head, *solved, _cue(query, "", task)]) + after
+    solved = [_cue(shown, f" {solution}", task) for shown, solution in shots]
+    return frame.before + "\n\n".join([*filter(None, [head]), *solved, _cue(query, "", task)]) + after
+
+
+def _worded(draft: Draft, text: str) -> str:
+    """A text as the draft words it; around an empty one, as in the prompts of a prior, the words remain."""
+    return draft.query.replace(TEXT, text).strip()
 
 
 def _solved(draft: Draft, shot: Example, task: Task, frame: Frame) -> str:
@@ -146,7 +171,7 @@ def _solved(draft: Draft, shot: Example, task: Task, frame: Frame) -> str:
 
 def _head(draft: Draft, task: Task) -> str:
     words = WORDS[task.language]
-    lines = [task.instruction]
+    lines = [draft.instruction] if draft.instruction else []
     if draft.definitions:
         lines.append(words["labels"] + words["colon"].rstrip())
         lines += [
@@ -207,6 +232,8 @@ def check_room(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
     elif task.list_labels:
         saved = whole - length(draft, replace(task, list_labels=False))
         way = f"with dataset.list_labels=false it would take {saved} fewer"
+    elif (draft.instruction, draft.query) != (task.instruction, TEXT):
+        way = "shorten what strategies write as instruction and query, or choose a model with a longer context"
     else:
         way = "shorten dataset.instruction, or choose a model with a longer context"
     raise ValueError(

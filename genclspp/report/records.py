@@ -21,7 +21,7 @@ STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
 # Fields of a cell that do not change its numbers, and are no part of its record's file name.
-ASIDE = ("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics")
+ASIDE = ("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics", "threads")
 
 
 def path_of(cell: Cell) -> Path:
@@ -64,11 +64,12 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """The versions and commits that the artifacts were computed with; several are joined by " + "."""
+    """The versions, threads and commits that artifacts were computed with; several are joined by " + "."""
     found: dict[str, list[str]] = {}
     for one in manifests:
         for name, value in {
             **{f"version/{name}": version for name, version in one["versions"].items()},
+            "threads": str(one.get("threads") or ""),  # manifests of before have none
             "commit": one["commit"],
         }.items():
             found.setdefault(name, [])
@@ -115,7 +116,7 @@ def words(records: Sequence[Record]) -> list[str]:
 
 def _is_word(name: str, value: Any) -> bool:
     """Whether an entry of a record is a knob, or a text that is neither a choice nor provenance."""
-    if "/" in name or name in (*CHOICES, "name", "commit"):
+    if "/" in name or name in (*CHOICES, "name", "commit", "threads"):
         return False
     return "." in name or isinstance(value, str)
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from genclspp.runs import threads
 from genclspp.runs.plan import Memory
 from genclspp.runs.terminal import Terminal, hush_libraries
 from genclspp.runs.tracking import Tracker
@@ -14,12 +16,17 @@ from genclspp.suggest import Skipped
 
 @dataclass(frozen=True)
 class Runner:
-    """What steps are carried out with. `batch_size`: prompts per forward pass; it does not change results."""
+    """What steps are carried out with.
+
+    batch_size: prompts per forward pass; it does not change results
+    threads:    to compute with; None for one per physical core
+    """
 
     memory: Memory
     terminal: Terminal
     tracker: Tracker
     batch_size: int
+    threads: int | None = None
 
     def carry_out(self, step: Step) -> bool:
         """Make sure that the artifact of a step exists; returns whether it was computed now."""
@@ -29,7 +36,13 @@ class Runner:
         def beside() -> Iterator[dict[str, Any]]:
             """Open a W&B run and a bar; entered only by the process that computes."""
             hush_libraries()
-            with self.tracker.run(step.role, key) as log, self.terminal.bar(step.role, log) as bar:
+            with (
+                threads.computing(threads.count(self.threads)) as warning,
+                self.tracker.run(step.role, key) as log,
+                self.terminal.bar(step.role, log) as bar,
+            ):
+                if warning:
+                    self.memory.once(partial(self.terminal.warn, warning), "warning", warning)
                 given = {"watch": bar, "batch_size": self.batch_size}
                 yield {name: value for name, value in given.items() if step.takes(name)}
 

@@ -76,6 +76,10 @@ class Terminal:
         """Print one line about the cell, whatever signs it holds."""
         self.say(f"  {escape(line)}")
 
+    def warn(self, line: str) -> None:
+        """Print one line that a person should not miss, whatever signs it holds."""
+        self.say(f"  [yellow]warning:[/] {escape(line)}")
+
     def sweep(self, name: str, count: int, shared: str) -> None:
         """Print how many cells a sweep has, and what they share."""
         self.say(f"sweep [bold]{escape(name)}[/]: {count} cells, all checked")

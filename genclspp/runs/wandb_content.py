@@ -92,10 +92,12 @@ def confusion_plot(predictions: Sequence[Prediction], labels: Sequence[str]) -> 
 def predictions_table(predictions: Sequence[Prediction]) -> Any:
     import wandb
 
-    columns = ["id", "gold", "predicted", "correct", "forced", "gold_probability", "completion", "truncated"]
+    columns = ["id", "text", "gold", "predicted", "correct", "forced"]
+    columns += ["gold_probability", "completion", "truncated"]
     rows: list[Any] = [
         [
             _text(p.id),
+            _text(p.text),
             _text(p.gold),
             _text(INVALID if p.label is None else p.label),
             p.label == p.gold,

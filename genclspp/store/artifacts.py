@@ -158,7 +158,7 @@ class Store:
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished artifact: stage, version, inputs, file hashes, seconds, versions, commit."""
+    """The manifest of a finished artifact: stage, version, inputs, digests, seconds, threads, versions, commit."""
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
@@ -216,10 +216,17 @@ def _finish(folder: Path, step: Step, seconds: float) -> None:
         "files": {str(path.relative_to(folder)): digest(path) for path in files},
         "seconds": seconds,
         "versions": versions(),
+        "threads": _threads(),
         "commit": commit(),
     }
     write_json(folder / "manifest.json", written)
     sync(folder)
+
+
+def _threads() -> int | None:
+    """How many threads torch computes with; None where no stage has imported it yet."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else None
 
 
 def _outline(value: Any) -> Any:

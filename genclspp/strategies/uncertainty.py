@@ -35,16 +35,16 @@ class Uncertainty:
         # YAML has lists only, and a list would make the record unhashable.
         object.__setattr__(self, "scorers", tuple(self.scorers))
         if not self.scorers:
-            raise ValueError(f"uncertainty.scorers is empty; expected one or more of {', '.join(WANTED)}")
+            raise ValueError(f"scorers is empty; expected one or more of {', '.join(WANTED)}")
         for name in self.scorers:
             if name not in SCORERS and "/" not in name:
-                raise ValueError(f"unknown scorer {name!r} in uncertainty.scorers; {hint(name, WANTED)}")
+                raise ValueError(f"scorers names the unknown scorer {name!r}; {hint(name, WANTED)}")
             if self.scorers.count(name) > 1:
-                raise ValueError(f"uncertainty.scorers names {name!r} twice; expected each scorer once")
+                raise ValueError(f"scorers names {name!r} twice; expected each scorer once")
         if not 0 < self.fraction < 1:
-            raise ValueError(f"uncertainty.fraction={self.fraction}; expected a number between 0 and 1")
+            raise ValueError(f"fraction={self.fraction}; expected a number between 0 and 1")
         if self.folds < 2:
-            raise ValueError(f"uncertainty.folds={self.folds}; expected 2 or more")
+            raise ValueError(f"folds={self.folds}; expected 2 or more")
 
     def check(self, task: Task) -> None:
         if UNCERTAIN in task.labels:
@@ -54,8 +54,8 @@ class Uncertainty:
             )
         if self.surface in task.names.values():
             raise ValueError(
-                f"{task.name!r} has a label named {self.surface!r}, as the strategy uncertainty names its answer; "
-                "set another name with strategy.uncertainty.surface"
+                f"surface={self.surface!r} is the name of a label of {task.name!r}; expected another name for the "
+                "extra answer"
             )
 
     def requires(self) -> Mapping[str, Mapping[str, object]]:

@@ -94,8 +94,30 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         ("reward.correct._target_", "genclspp.training.rewards.corect"),
     ),
     # strategies and learners
-    "more shots than examples": (lambda w: ("strategy=icl", "strategy.icl.shots=99"), ("shots=99", "has 23")),
-    "no shots": (lambda w: ("strategy=icl", "strategy.icl.shots=0"), ("shots", "expected 1 or more")),
+    "more shots than examples": (
+        lambda w: ("strategy=icl", "strategy.icl.shots=99"),
+        ("strategy.icl.shots=99", "has 23"),
+    ),
+    "more shots than examples, on one side": (
+        lambda w: ("strategy=icl_similar", "strategy@infer=icl_similar", "infer.icl_similar.shots=99"),
+        ("error: infer.icl_similar.shots=99",),
+    ),
+    "no shots": (
+        lambda w: ("strategy=icl", "strategy.icl.shots=0"),
+        ("error: strategy.icl.shots=0; expected 1 or more",),
+    ),
+    "no shots, on one side": (
+        lambda w: ("strategy@train=[numeric,icl_similar]", "train.icl_similar.shots=0"),
+        ("error: train.icl_similar.shots=0; expected 1 or more",),
+    ),
+    "an extra answer named like a label": (
+        lambda w: (*w.data(), "strategy=[numeric,uncertainty]", "strategy.uncertainty.surface=blue"),
+        ("error: strategy.uncertainty.surface='blue' is the name of a label",),
+    ),
+    "an unknown way to normalise": (
+        lambda w: ("decode=ppl", "decode.normalise=men"),
+        ("error: decode.normalise='men'",),
+    ),
     "the same strategy twice": (lambda w: ("strategy=[icl,icl_similar]",), ("icl, icl_similar", "twice")),
     "definition without definitions": (
         lambda w: (*w.data(), "strategy=definition"),
@@ -103,7 +125,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
     ),
     "a fraction above one": (
         lambda w: ("strategy=uncertainty", "strategy.uncertainty.fraction=2"),
-        ("fraction", "2.0"),
+        ("error: strategy.uncertainty.fraction=2.0",),
     ),
     "a setting of another learner": (
         lambda w: (*TINY_RL, "rl.learner.beta=0.3"),

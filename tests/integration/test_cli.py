@@ -126,6 +126,29 @@ def test_the_matched_control_is_a_choice_that_sees_more_examples(warm: Warm, tmp
     assert "artifact/rl" not in found["matched"]
 
 
+def test_predictions_keep_the_whole_text_also_where_the_model_read_less(warm: Warm, tmp_path: Path):
+    def rows(count: int, *, length: int) -> list[dict[str, str]]:
+        return [
+            {"text": f"number {k} is {name} {'!? ' * length}end", "label": name}
+            for k in range(count)
+            for name in ("red", "blue")
+        ]
+
+    written = {"train": rows(10, length=1), "validation": rows(4, length=1), "test": rows(1, length=900)}
+    for split, lines in written.items():
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    words = (*(word for word in TINY if "_size" not in word), "dataset=local", f"dataset.path={tmp_path}")
+    warm.run(*words, "decode=ppl", outputs=tmp_path / "outputs").require()
+    (folder,) = artifacts(tmp_path / "outputs", "predict")
+    for split, name, truncated in (("test", "predictions", True), ("validation", "validation", False)):
+        lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        kept = [json.loads(line) for line in lines]
+        known = {(row["text"], row["label"]) for row in written[split]}
+        assert {(row["text"], row["gold"]) for row in kept} <= known
+        assert len(kept) == (2 if split == "test" else 4)  # RL's checks keep half of validation for themselves
+        assert {row["truncated"] for row in kept} == {truncated}
+
+
 def test_cells_that_fail_are_counted_at_the_end(warm: Warm, tmp_path: Path):
     # The second learns to give no numbers.
     words = ("-m", *TINY, "sft.args.max_steps=3", "sft.args.learning_rate=1e-4,1e30")

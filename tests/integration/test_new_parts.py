@@ -1,12 +1,15 @@
-"""A new part is one file and one YAML: the learner of docs/architecture.md, and a metric and a decoder like it."""
+"""A new part is one file and one YAML: the strategy of README.md, the learner of docs/architecture.md, …"""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli import ROOT, TINY, records, run
+from tests.cli import ROOT, TINY, Done, environment, records, run
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -29,8 +32,57 @@ def test_every_function_that_the_page_names_is_there(name: str):
     assert found
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+def blocks(language: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+@pytest.fixture
+def paraphrase(tmp_path: Path) -> Path:
+    """A folder with the strategy of README.md: its file, and its YAML in conf/strategy."""
+    (code,), (yaml,) = blocks("python", README), blocks("yaml", README)
+    (tmp_path / "paraphrase.py").write_text(code, encoding="utf-8")
+    (tmp_path / "conf" / "strategy").mkdir(parents=True)
+    (tmp_path / "conf" / "strategy" / "paraphrase.yaml").write_text(yaml, encoding="utf-8")
+    return tmp_path
+
+
+def sides(train: int, infer: int) -> list[str]:
+    return [
+        *("strategy@train=paraphrase", f"train.paraphrase.wording={train}"),
+        *("strategy@infer=paraphrase", f"infer.paraphrase.wording={infer}"),
+    ]
+
+
+def test_a_paraphrase_of_the_instruction_is_one_file_and_one_yaml(paraphrase: Path):
+    def cell(*words: str) -> Done:
+        words = (f"--config-dir={paraphrase / 'conf'}", *TINY, "decode=ppl_pmi", *words)
+        return run(*words, outputs=paraphrase / "outputs", PYTHONPATH=str(paraphrase))
+
+    first = cell(*sides(1, 2)).require()
+    assert first.computed()["sft"] == 1
+    (record,) = records(paraphrase / "outputs")
+    assert (record["train"], record["infer"]) == ("paraphrase", "paraphrase")
+    assert record["overrides"].split()[-1] == "train.paraphrase.wording=1"
+    other = cell(*sides(1, 0)).require()  # other prompts at inference, the same in training
+    assert (other.computed()["sft"], other.computed()["score"], other.computed()["prior"]) == (0, 1, 1)
+    typo = cell(*sides(1, 3))
+    assert "infer.paraphrase.wording=3; known: 0, 1, 2" in typo.err
+
+
+def test_the_prompts_of_each_side_show_its_wording(paraphrase: Path):
+    words = [f"--config-dir={paraphrase / 'conf'}", *TINY, *sides(1, 2), f"outputs={paraphrase / 'outputs'}"]
+    done = subprocess.run(
+        [sys.executable, "scripts/show_prompts.py", *words],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=str(paraphrase), COLUMNS="200"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    train, _, infer = done.stdout.partition(" train: 24 prompts")
+    for shown, hidden, side in (("Which label fits", "You sort", train), ("You sort", "Which label fits", infer)):
+        assert side.count(shown) == 2
+        assert hidden not in side
 
 
 def test_a_learner_is_one_file_and_one_yaml(tmp_path: Path):

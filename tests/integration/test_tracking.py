@@ -22,7 +22,7 @@ SECRET = "hf_ThisMustNeverBeWritten"
 ROOT = Path(__file__).parents[2]
 
 PREDICTIONS = [
-    Prediction("1", "no", "no", "no", "no", {"no": 0.9, "no match": 0.1}),
+    Prediction("1", "no", "no", "no", "no", {"no": 0.9, "no match": 0.1}, text="Is it? " * 500),
     Prediction("2", "no", None, "no match", "half \ud83d a smile" * 200, {"no": 0.2, "no match": 0.8}),
     Prediction("3", "no match", "uncertain", "no", "uncertain", {"no": 0.6, "no match": 0.4}, truncated=True),
 ]
@@ -111,13 +111,14 @@ def test_a_result_leaves_its_metrics_confusion_and_predictions(tmp_path: Path):
     ]
     (table,) = run.folder.rglob("files/media/table/predictions*.json")
     rows = json.loads(table.read_text())["data"]
-    assert [row[:4] for row in rows] == [
+    assert [[row[0], *row[2:5]] for row in rows] == [
         ["1", "no", "no", True],
         ["2", "no", "(invalid)", False],
         ["3", "no match", "uncertain", False],
     ]
-    assert rows[1][6].startswith("half \\ud83d a smile")
-    assert len(rows[1][6]) < 1200
+    assert rows[1][7].startswith("half \\ud83d a smile")
+    assert len(rows[1][7]) < 1200
+    assert [row[1] for row in rows] == [("Is it? " * 500)[: wandb_content.TEXT_LENGTH] + "…", "", ""]
 
 
 def test_the_table_of_predictions_is_bounded(tmp_path: Path):

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genclspp.data import sampling
+from genclspp.data import readers, sampling
+from genclspp.data.labels import choose_order, class_names
 from genclspp.data.load import load
 from genclspp.settings import DatasetSettings
 from genclspp.task import SPLITS, Example, Task, normalise
@@ -483,6 +484,19 @@ def test_parquet_files_of_a_local_folder_keep_class_names_too(hub):
     assert load_folder(hub / "subsets" / "one").labels == ("yes", "no")
 
 
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [({"labels": ("yes",)}, "dataset.labels"), ({}, "parquet, split train, class names of 'label',")],
+)
+def test_an_order_that_lacks_a_label_is_blamed_where_it_stands(hub, settings, place):
+    chosen = DatasetSettings("hub", path=str(hub / "parquet"), **settings)
+    names, origin = class_names({"train": readers.read_hub(chosen.path, None, None)["train"]()}, chosen)
+    assert names == ("yes", "no")
+    train = [Example(label, "text", label) for label in ("yes", "no")]
+    with pytest.raises(ValueError, match=f"{place} lacks the label 'no' of train"):
+        choose_order("t", train, names[:1], chosen, origin)
+
+
 def test_hub_subset_is_chosen_by_name(hub):
     assert load(DatasetSettings("hub", path=str(hub / "subsets"), subset="two")).name == "subsets-two"
 
@@ -664,6 +678,7 @@ BAD = {
     "labels lack one": ({}, {"labels": ("yes", "nope")}, ["dataset.labels", "'no'", "did you mean 'nope'"]),
     "labels twice": ({}, {"labels": ("yes", "no", "yes")}, ["dataset.labels", "'yes' 2 times"]),
     "labels.json lacks one": ({"labels.json": b'["yes", "maybe"]'}, {}, ["labels.json", "'no'"]),
+    "labels.json lacks one, by its path": ({"labels.json": b'["yes"]'}, {}, ["/labels.json lacks the label 'no'"]),
     "labels.json twice": ({"labels.json": b'["yes", "no", "no"]'}, {}, ["labels.json", "'no' 2 times"]),
     "labels.json is no list": ({"labels.json": b'{"yes": 1}'}, {}, ["labels.json", "an object"]),
     "labels.json broken": ({"labels.json": b'["yes",'}, {}, ["labels.json, line 1", "not valid JSON"]),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genclspp.inference import metrics
+from genclspp.inference import metrics, predict
 from genclspp.inference.metrics import Prediction
 from genclspp.inference.predict import PREDICTIONS
 from genclspp.report.paired import COUNTS, baseline_of, bootstrap_interval, compare, reader
@@ -184,6 +184,16 @@ def test_scores_are_what_the_metric_is_the_mean_of(metric: str, tmp_path: Path):
     scores = reader(tmp_path, metric)({"artifact/predict": "key"})
     assert scores is not None
     assert fmean(scores.values()) == metrics.compute(predictions(), ["a", "b"])[metric]
+
+
+def test_predictions_of_before_have_no_text_and_are_read_still(tmp_path: Path):
+    folder = tmp_path / "key"
+    write(folder)
+    rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text().splitlines()]
+    for row in rows:
+        del row["text"]
+    (folder / PREDICTIONS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert predict.read(folder) == predictions()
 
 
 def test_without_predictions_there_are_no_scores(tmp_path: Path):

@@ -15,7 +15,17 @@ from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import UNCERTAIN, Example, Task
-from tests.generated import any_name, any_names, awkward_names, form, quick, tasks, texts, with_demonstrations
+from tests.generated import (
+    Quoted,
+    any_name,
+    any_names,
+    awkward_names,
+    form,
+    quick,
+    tasks,
+    texts,
+    with_demonstrations,
+)
 
 ROOMY = Budget(len, 100_000)
 
@@ -216,6 +226,18 @@ def test_a_cut_never_splits_a_character(task):
         prompt = render(draft, query, task, Frame(), Budget(bytes_of, fixed + spare))
         assert f"Text: {'退款退款退款'[: spare // 3]}\n" in prompt.text
         assert prompt.truncated
+
+
+def test_a_cut_leaves_the_words_around_the_text_whole(task):
+    query = replace(task.splits["test"][0], text="0123456789")
+    draft = sketch(query, task, [Quoted()])
+    fixed = bytes_of(render(draft, replace(query, text=""), task, Frame(), ROOMY).text)
+    for spare in range(1, 10):
+        prompt = render(draft, query, task, Frame(), Budget(bytes_of, fixed + spare))
+        assert f'Text: Message: "{"0123456789"[:spare]}" End.\n' in prompt.text
+        assert prompt.truncated
+    with pytest.raises(ValueError, match="shorten what strategies write as instruction and query"):
+        check_room(draft, replace(task, list_labels=False), Frame(), Budget(bytes_of, 10))
 
 
 def test_short_prompts_are_not_counted(task):

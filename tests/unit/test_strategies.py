@@ -15,7 +15,7 @@ from genclspp.strategies.icl import Icl
 from genclspp.strategies.numeric import Numeric
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import UNCERTAIN, Example, Task, normalise
-from tests.generated import combinations, examples, quick, tasks, with_demonstrations
+from tests.generated import Quoted, Reworded, combinations, examples, quick, tasks, with_demonstrations
 
 ROOMY = Budget(len, 100_000)
 # Demonstrations in one text, and as earlier turns of a chat.
@@ -134,16 +134,19 @@ def test_only_the_marked_answer_uncertain_and_only_where_it_is_offered(task):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Icl(0), "icl.shots=0; expected 1 or more"),
-        (lambda: Uncertainty(fraction=0.0), "uncertainty.fraction=0.0; expected a number between 0 and 1"),
-        (lambda: Uncertainty(fraction=1.0), "uncertainty.fraction=1.0; expected a number between 0 and 1"),
-        (lambda: Uncertainty(folds=1), "uncertainty.folds=1; expected 2 or more"),
+        (lambda: Icl(0), "shots=0; expected 1 or more"),
+        (lambda: Uncertainty(fraction=0.0), "fraction=0.0; expected a number between 0 and 1"),
+        (lambda: Uncertainty(fraction=1.0), "fraction=1.0; expected a number between 0 and 1"),
+        (lambda: Uncertainty(folds=1), "folds=1; expected 2 or more"),
         (lambda: Uncertainty(scorers=()), r"scorers is empty; expected one or more of tfidf, trained, model"),
         (
             lambda: Uncertainty(scorers=["tfdif"]),
-            r"unknown scorer 'tfdif' in .*; did you mean 'tfidf'",
+            r"scorers names the unknown scorer 'tfdif'; did you mean 'tfidf'",
         ),
-        (lambda: Uncertainty(scorers=["gpt2"]), r"unknown scorer 'gpt2'.*known: .*\./folder, organisation/name"),
+        (
+            lambda: Uncertainty(scorers=["gpt2"]),
+            r"unknown scorer 'gpt2'; known: .*\./folder, organisation/name",
+        ),
         (lambda: Uncertainty(scorers=["a/b", "tfidf", "a/b"]), r"names 'a/b' twice"),
     ],
 )
@@ -162,7 +165,89 @@ def test_tasks_that_cannot_serve_are_refused():
         Definition().check(task)
     with pytest.raises(ValueError, match=r"has a label 'uncertain', which .* rename the label in the data"):
         Uncertainty("unsure").check(task)
-    with pytest.raises(ValueError, match=r"has a label named 'x'.*strategy\.uncertainty\.surface"):
+    with pytest.raises(ValueError, match="surface='x' is the name of a label of 't'; expected another name"):
         Uncertainty("x").check(replace(task, labels=("x",)))
     Icl(1).check(task)
     Numeric().check(task)
+
+
+# Strategies that word the instruction and the query
+
+
+@in_every_layout
+@quick
+@given(tasks())
+def test_wordings_may_stand_anywhere_among_the_strategies(frame, task):
+    task = with_demonstrations(task)
+    query = task.splits["test"][:1]
+    for strategies in ((), (Icl(3),), (Icl(3), Definition(), Uncertainty(surface="uncertain?"), Numeric())):
+        seen = set()
+        for first in range(len(strategies) + 1):
+            for second in range(len(strategies) + 2):
+                order = [*strategies[:first], Reworded(), *strategies[first:]]
+                order.insert(second, Quoted())
+                seen.add(build(query, task, order, frame, ROOMY).items)
+        assert len(seen) == 1
+
+
+@in_every_layout
+@quick
+@given(tasks(), st.data())
+def test_a_worded_prompt_does_not_depend_on_its_own_label(frame, task, data):
+    task = with_demonstrations(task)
+    query = data.draw(st.sampled_from(examples(task)))
+    flipped = replace(query, label=data.draw(st.sampled_from([x for x in task.labels if x != query.label])))
+    strategies = [Icl(3), Quoted(), Reworded()]
+    first, second = (build([one], task, strategies, frame, ROOMY).items[0].text for one in (query, flipped))
+    assert first == second
+
+
+@in_every_layout
+@quick
+@given(tasks())
+def test_query_and_demonstrations_are_worded_alike_and_only_instruction_and_texts_differ(frame, task):
+    task = replace(with_demonstrations(task), instruction="Classify.")
+    query = task.splits["test"][:1]
+    (plain,) = build(query, task, [Icl(3)], frame, ROOMY).items
+    (worded,) = build(query, task, [Quoted(), Icl(3), Reworded()], frame, ROOMY).items
+    assert worded.text.count('Message: "') == worded.text.count('" End.') == 4
+    bare = worded.text.replace('Message: "', "").replace('" End.', "")
+    assert bare.replace("Which label?", "Classify.", 1) == plain.text
+    assert replace(worded, text="") == replace(plain, text="")
+
+
+@in_every_layout
+@quick
+@given(tasks())
+def test_around_an_empty_text_the_words_stay(frame, task):
+    """As in the prompts that the decoder ppl_pmi reads the prior of labels from."""
+    task = with_demonstrations(task)
+    query = replace(task.splits["test"][0], text="word with a number 17")
+    full, blank = (
+        build([one], task, [Icl(3), Quoted()], frame, ROOMY).items[0].text
+        for one in (query, replace(query, text=""))
+    )
+    assert full.replace("word with a number 17", "") == blank
+    assert 'Message: "" End.' in blank
+
+
+def test_a_text_may_stand_twice_and_is_never_read_as_a_wording():
+    task = Task("t", ("a", "b"), "Classify.", {}, {"a": "a", "b": "b"})
+    twice = Quoted(query="{text} Again: {text}")
+    (prompt,) = build([Example("q", "say {text}", "a")], task, [twice], Frame(), ROOMY).items
+    assert prompt.text.splitlines()[3] == "Text: say {text} Again: say {text}"
+
+
+def test_a_wording_that_leaves_out_the_text_is_refused():
+    task = Task("t", ("a", "b"), "Classify.", {}, {"a": "a", "b": "b"})
+    with pytest.raises(ValueError, match=r"Quoted words the query as 'Hello'; expected \{text\} where"):
+        build([Example("q", "text", "a")], task, [Quoted(query="Hello")], Frame(), ROOMY)
+
+
+def test_without_an_instruction_the_prompt_begins_with_what_follows():
+    task = Task("t", ("a", "b"), "Classify.", {}, {"a": "a", "b": "b"})
+    (prompt,) = build([Example("q", "text", "a")], task, [Reworded("")], Frame(), ROOMY).items
+    assert prompt.text == "Labels: a, b\n\nText: text\nLabel:"
+    bare = replace(task, list_labels=False)
+    (prompt,) = build([Example("q", "text", "a")], bare, [Reworded("")], Frame(), ROOMY).items
+    assert prompt.text == "Text: text\nLabel:"
