@@ -60,7 +60,7 @@ def test_greedy_may_fail_to_answer(written, label):
 
 
 def test_an_unknown_normalisation_is_refused():
-    with pytest.raises(ValueError, match=r"decode\.normalise='median'; expected 'mean', 'whole', 'sum' or 'pmi'"):
+    with pytest.raises(ValueError, match=r"normalise='median'; expected 'mean', 'whole', 'sum' or 'pmi'"):
         Perplexity("median")  # type: ignore[arg-type]
 
 
