@@ -52,8 +52,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         run()
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to resume", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"\n{str(stopped) or 'interrupted'}; run the same command again to resume", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         raise errors.stop(error) from None

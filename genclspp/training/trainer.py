@@ -1,8 +1,7 @@
-"""What both training stages share: library arguments, curves, and checkpoints to resume from."""
+"""What both training stages share: library arguments, curves, and the call that trains."""
 
 import json
 import math
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,8 +12,8 @@ from transformers import PrinterCallback, TrainerCallback
 
 from genclspp.progress import Watch
 from genclspp.suggest import hint
+from genclspp.training.checkpoints import CHECKPOINTS, Checkpoints, describe_interruption, last_checkpoint
 
-CHECKPOINTS = "checkpoints"
 CURVES = "training.jsonl"
 Arguments = TypeVar("Arguments")
 # Library arguments that cannot be set -> what determines them.
@@ -22,7 +21,15 @@ SETTLED = {
     "seed": "seed",
     "output_dir": "outputs",
     "report_to": "tracking",
-    "resume_from_checkpoint": "the stage, which resumes when the same command is run again",
+    **dict.fromkeys(
+        ("resume_from_checkpoint", "ignore_data_skip"),
+        "the stage, which resumes when the same command is run again",
+    ),
+    **dict.fromkeys(
+        ("save_strategy", "save_steps", "save_total_limit", "save_only_model"),
+        "the clock: checkpoints are written every two minutes, or less often where writing takes long",
+    ),
+    "logging_strategy": "logging_steps",
     **dict.fromkeys(("bf16", "fp16"), "precision"),
     "use_cpu": "the machine: a GPU is used if there is one",
     "eval_strategy": "rl.held_out and rl.checks (SFT is not evaluated while it trains)",
@@ -54,6 +61,7 @@ def build_arguments(
         "report_to": [],
         "disable_tqdm": True,
         "logging_strategy": "steps",
+        "save_strategy": "no",  # but for those that `Checkpoints` asks for
         "save_total_limit": 1,
         "dataloader_pin_memory": False,
         "use_cpu": not torch.cuda.is_available(),
@@ -114,10 +122,21 @@ class Listener(TrainerCallback):
 def train(trainer: Any, out: Path) -> dict[str, float]:
     """Train, from the last complete checkpoint if there is one; leave the curves in `out`.
 
+    A trainer whose state is not always complete in a checkpoint has a method `may_save`, see `Checkpoints`.
+
     returns: the summary metrics of the trainer, such as `train_loss`
+    raises:  KeyboardInterrupt that says what will be computed again
     """
     trainer.remove_callback(PrinterCallback)
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(out / CHECKPOINTS))
+    trainer.add_callback(Checkpoints(getattr(trainer, "may_save", lambda: True)))
+    checkpoint = last_checkpoint(out / CHECKPOINTS)
+    try:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except KeyboardInterrupt as stopped:
+        step, steps = trainer.state.global_step, trainer.state.max_steps
+        if not step:
+            raise
+        raise KeyboardInterrupt(describe_interruption(step, steps, out / CHECKPOINTS)) from stopped
     with (out / CURVES).open("w", encoding="utf-8") as file:
         for row in trainer.state.log_history:
             file.write(json.dumps(_numeric(row)) + "\n")
@@ -132,26 +151,6 @@ def check_finite(trainer: Any) -> None:
             "training diverged: the last gradient is NaN or infinite; "
             f"expected a learning_rate below {trainer.args.learning_rate:g}"
         )
-
-
-def forget_checkpoints(out: Path) -> None:
-    """Remove the checkpoints, which a finished stage no longer needs."""
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The latest complete checkpoint in `folder`, if any."""
-    whole = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
-    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    # transformers writes checkpoints in place, `trainer_state.json` last (a contract test checks that).
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return any(checkpoint.glob("*.safetensors"))
 
 
 def _numeric(row: Mapping[str, Any]) -> dict[str, float]:

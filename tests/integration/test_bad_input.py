@@ -144,9 +144,9 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         lambda w: (*TINY_RL, "rl.args.max_completion_length=5000"),
         ("too many", "to leave room for a text"),
     ),
-    "checkpoints between two generations": (
-        lambda w: (*TINY_RL, "rl.args.num_iterations=2", "rl.args.save_strategy=steps", "rl.args.save_steps=3"),
-        ("rl.args.save_steps=3", "a multiple of 2"),
+    "checkpoints by steps": (
+        lambda w: ("sft=full", "sft.args.save_steps=3"),
+        ("sft.args.save_steps cannot be set", "determined by the clock"),
     ),
     "a control that counts steps": (
         lambda w: ("sft=full", "sft.args.max_steps=-1", "rl=matched", "+rl.args.max_steps=3"),
