@@ -48,6 +48,8 @@ def load(
         )
     except (RuntimeError, ValueError, ImportError) as error:  # shapes, attention, a missing package
         raise ValueError(f"the model in {folder} cannot be loaded: {folders.reason(error)}") from error
+    # Libraries write this path into what they save (adapter_config.json), but artifacts hold no paths.
+    model.name_or_path = model.config._name_or_path = ""
     move_head_transform(model)
     if adapter:
         from peft import PeftModel

@@ -36,7 +36,8 @@ def path_of(cell: Cell) -> Path:
 def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a cell whose steps have been carried out.
 
-    Steps with the same role (one per fold, say) are summed up, and the record holds the first one's key.
+    Steps with the same role (one per fold, say) are summed up, and the record holds the first one's key. "policy"
+    is the folder of the last training stage, relative to outputs.
     """
     record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed}
     record |= {"overrides": cell.overrides, **measured}
@@ -44,6 +45,8 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
     for step, written in zip(steps, manifests, strict=True):
         role = step.role
         record.setdefault(f"artifact/{role}", step.artifact.key)
+        if role in ("sft", "rl"):
+            record["policy"] = step.artifact.path.relative_to(cell.outputs).as_posix()
         record[f"seconds/{role}"] = record.get(f"seconds/{role}", 0) + written["seconds"]
         found = summary(step.artifact.path)
         for name, value in found.items():
@@ -104,7 +107,7 @@ def words(records: Sequence[Record]) -> list[str]:
     The name of the sweep comes first if there are several sweeps. Weights count where one model has several.
     """
     texts = {name for record in records for name, value in record.items() if isinstance(value, str)}
-    texts -= {*CHOICES, "name", "commit", *([] if _has_two_sources(records) else ["weights"])}
+    texts -= {*CHOICES, "name", "commit", "policy", *([] if _has_two_sources(records) else ["weights"])}
     others = sorted(name for name in texts if "/" not in name)
     several = len({record.get("name") for record in records}) > 1
     known = [name for name in (*CHOICES, *others) if any(name in record for record in records)]
