@@ -11,6 +11,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from genclspp.progress import Watch
+from genclspp.section import SEEDS, Bounds
 from genclspp.suggest import hint
 from genclspp.training.checkpoints import CHECKPOINTS, Checkpoints, describe_interruption, last_checkpoint
 
@@ -36,6 +37,21 @@ SETTLED = {
     "remove_unused_columns": "the trainer, which needs all columns",
     "completion_only_loss": "the trainer, which learns completions only",
     "reward_weights": "reward.NAME.weight",
+}
+
+# Bounds of library arguments that the libraries do not check, or only in the middle of training.
+BOUNDS = {
+    **dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm"), Bounds(0)),
+    **dict.fromkeys(("num_train_epochs", "logging_steps", "adam_epsilon"), Bounds(0, is_open=True)),
+    **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps"), Bounds(1)),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), Bounds(0, 1)),
+    "max_steps": Bounds(-1),
+    "data_seed": SEEDS,
+    # Of GRPO and RLOO:
+    **dict.fromkeys(("beta", "epsilon"), Bounds(0)),
+    **dict.fromkeys(("num_iterations", "steps_per_generation", "max_completion_length"), Bounds(1)),
+    "temperature": Bounds(0, is_open=True),
+    "top_p": Bounds(0, 1),
 }
 
 
@@ -94,12 +110,21 @@ def _check_values(kind: type, given: Mapping[str, Any], prefix: str) -> None:
     hints = get_type_hints(kind)
     for name, value in given.items():
         options = get_args(hints[name]) or (hints[name],)  # of int | None: int and NoneType
-        if isinstance(value, str) and not {str, Any} & set(options):
+        if not _fits(value, set(options)):
             wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)
             raise ValueError(f"{prefix}.{name}={value!r}; expected {wanted}")
-    size = given.get("per_device_train_batch_size")
-    if isinstance(size, int) and size < 1:
-        raise ValueError(f"{prefix}.per_device_train_batch_size={size}; expected 1 or more")
+        bounds = BOUNDS.get(name)
+        if bounds and isinstance(value, int | float) and not bounds.allow(value):
+            raise ValueError(f"{prefix}.{name}={value}; expected {bounds}")
+    if given.get("max_steps") == 0:  # which transformers takes for -1
+        raise ValueError(f"{prefix}.max_steps=0; expected 1 or more, or -1 to train for num_train_epochs")
+
+
+def _fits(value: Any, options: set[Any]) -> bool:
+    """Whether a value is of one of the types `options`, as far as that can be said of numbers and text."""
+    if not options <= {bool, int, float, type(None)}:
+        return not isinstance(value, str) or bool({str, Any} & options)
+    return type(value) in options or (type(value) is int and float in options)
 
 
 class Listener(TrainerCallback):
