@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def race(case: str, seed: int, args: argparse.Namespace) -> dict[str, Way]:
 
 def learn(cell: Cell, out: Path, *, trees: bool) -> Way:
     policy, side, checked = warm_up(cell)
-    settings = replace(cell.rl, args={**cell.rl.args, "save_strategy": "no"})
+    settings = cell.rl
     model = weights.load(policy, train=True, lora=cell.sft.lora if cell.sft.enabled else None, seed=cell.seed)
     watched = rewards(model, policy, learners.sample_prompts(side, MEASURED, cell.seed), cell)
     held_out = rewards(model, policy, checked, cell)

@@ -81,7 +81,6 @@ def prepare(kind: type[SFTTrainer], policy: Policy, rows: list[dict], args: argp
         "learning_rate": RATE,
         "max_length": None,
         "logging_steps": 1,
-        "save_strategy": "no",
         "gradient_checkpointing": False,
     }
     folder = Path(tempfile.mkdtemp())

@@ -20,6 +20,7 @@ from genclspp.prompts import render, thoughts
 from genclspp.prompts.draft import BEYOND, Budget, Draft, Prompts, Strategy
 from genclspp.prompts.surfaces import check_surfaces
 from genclspp.report import records
+from genclspp.runs import checks
 from genclspp.runs.plan import Memory, Plan
 from genclspp.runs.runner import Runner
 from genclspp.runs.terminal import Terminal
@@ -52,7 +53,7 @@ def plan(cell: Cell, memory: Memory) -> Plan:
     walk = start(cell, memory)
     policy = _learn(walk)
     _infer(walk, policy)
-    _check_arguments(walk)
+    _check_trainers(walk)
     return walk.plan
 
 
@@ -207,6 +208,7 @@ def _learn(walk: Walk) -> Policy:
         learn = partial(sft.fit, policy=policy, prompts=taught.taught, settings=cell.sft, seed=cell.seed)
         policy = policy.after(plan.add(learn))
     if cell.rl.learner:
+        checks.check_rewards(cell, rest, plan.memory)
         few = _with_validation(walk, checks=True)
         checked = prompts(few, ("validation",), cell.train) if few.task.splits["validation"] else None
         reinforce = partial(
@@ -290,15 +292,12 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
     return Scored(side, texts, scores, thought, completions, prior, prompt_scores)
 
 
-def _check_arguments(walk: Walk) -> None:
-    """Raise ValueError where a library rejects the arguments of a trainer. The import alone takes seconds."""
-    cell, once = walk.cell, walk.plan.memory.once
+def _check_trainers(walk: Walk) -> None:
+    """Raise ValueError where a library would refuse its arguments or the model. The import alone takes seconds."""
+    cell = walk.cell
     if records.path_of(cell).exists():
         return  # the cell has run, so they were accepted
-    if cell.sft.enabled:
-        once(lambda: sft.check(cell.sft), "arguments of sft", cell.sft)
-    if cell.rl.learner or cell.rl.args:
-        there = len(walk.task.splits["train"])
-        rest = there - _taught(there, cell.rl.warmup) if cell.rl.focus == "rest" else there
-        count = rest if cell.rl.examples is None else min(cell.rl.examples, rest)
-        once(lambda: rl.check(cell.rl, count), "arguments of rl", cell.rl, count)
+    there = len(walk.task.splits["train"])
+    rest = there - _taught(there, cell.rl.warmup) if cell.rl.focus == "rest" else there
+    count = rest if cell.rl.examples is None else min(cell.rl.examples, rest)
+    checks.check_trainers(cell, walk.base, count, walk.plan.memory)

@@ -22,14 +22,16 @@ class Bounds:
 
     def __str__(self) -> str:
         if math.isinf(self.high):
-            return f"{self.low:g} or more"
-        return f"a number between {self.low:g} and {self.high:g}"
+            return f"more than {self.low:g}" if self.is_open else f"{self.low:g} or more"
+        return f"a number between {self.low:g} and {self.high:.10g}"
 
 
 Count = Annotated[int, Bounds(0)]
 Positive = Annotated[int, Bounds(1)]
 Share = Annotated[float, Bounds(0, 1, is_open=True)]
 NotNegative = Annotated[float, Bounds(0)]
+SEEDS = Bounds(0, 2**32 - 1)  # what all libraries take
+Seed = Annotated[int, SEEDS]
 
 
 class Section:

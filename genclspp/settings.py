@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from genclspp.section import Count, NotNegative, Positive, Section, Share
+from genclspp.section import Count, NotNegative, Positive, Section, Seed, Share
 from genclspp.suggest import hint
 from genclspp.task import SPLITS
 
@@ -58,7 +58,7 @@ class DatasetSettings(Section, name="dataset"):
     instruction: str | None = None
     language: Literal["en", "zh"] = "en"
     list_labels: bool = True
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,7 +96,7 @@ class ModelSettings(Section, name="model"):
     revision: str | None = None
     config: Mapping[str, Any] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
+    seed: Seed = 0
     as_decoder: bool = False
     bos: str | None = None
     eos: str | None = None
@@ -105,7 +105,7 @@ class ModelSettings(Section, name="model"):
     max_length: Positive | None = None
     advice: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     precision: Literal["float32", "bfloat16"] | None = None
-    attention: str = "sdpa"
+    attention: Literal["sdpa", "eager", "flex_attention"] = "sdpa"
     trust_remote_code: bool = False
 
 

@@ -29,6 +29,16 @@ TINY = (
 # One step of GRPO.
 TINY_RL = ("rl=grpo", "rl.examples=2", "rl.args.num_generations=2", "rl.args.per_device_train_batch_size=4")
 
+# The program as it is, but for a checkpoint at every step from which a run can resume.
+SAVING = """
+import os, runpy, sys
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as `main` sets it, which here comes too late
+from genclspp.training import checkpoints
+
+checkpoints.SECONDS = checkpoints.TIMES = 0
+sys.argv[0] = "run.py"
+runpy.run_path("run.py", run_name="__main__")
+"""
 FORKING = """
 import gc, json, os, runpy, sys
 import datasets, peft, sklearn, torch, transformers, trl
@@ -113,9 +123,9 @@ def run(*words: str, outputs: Path, **env: str) -> Done:
     return finish(process)
 
 
-def start(*words: str, outputs: Path, **env: str) -> subprocess.Popen[str]:
+def start(*words: str, outputs: Path, program: Sequence[str] = ("run.py",), **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "run.py", *_words(words, outputs)],
+        [sys.executable, *program, *_words(words, outputs)],
         cwd=ROOT,
         env=environment(**env),
         stdin=subprocess.DEVNULL,

@@ -12,6 +12,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture
+def checkpoint_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    from genclspp.training import checkpoints
+
+    monkeypatch.setattr(checkpoints, "SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "TIMES", 0)
+
+
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     with Warm(tmp_path_factory.mktemp("warm")) as process:

@@ -1,6 +1,7 @@
 """From Hydra's configuration to a checked `Cell`."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from genclspp.cli import agreement, typed
+from genclspp.section import SEEDS
 from genclspp.settings import (
     Cell,
     DatasetSettings,
@@ -74,6 +76,7 @@ def register() -> None:
 def cell(config: DictConfig) -> Cell:
     """Check a composed configuration and build its cell; raises ValueError with the full key of what is wrong."""
     plain = {str(name): _plain(config, name) for name in config if name != "hydra"}
+    _require_finite(plain, "")
     known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric"}
     known |= {"name", "outputs", "seed", "threads"}
     for name in plain:
@@ -88,6 +91,9 @@ def cell(config: DictConfig) -> Cell:
     train, infer = (plain.get("train"), plain.get("infer"))
     name = typed.check(plain.get("name"), str, "name")
     outputs = typed.check(plain.get("outputs"), str, "outputs")
+    seed = typed.check(plain.get("seed"), int, "seed")
+    if not SEEDS.allow(seed):
+        raise ValueError(f"seed={seed}; expected {SEEDS}")
     if not outputs.strip():
         raise ValueError(f"outputs={outputs!r}; expected a folder")
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
@@ -98,7 +104,7 @@ def cell(config: DictConfig) -> Cell:
     made = Cell(
         sweep=name,
         outputs=outputs,
-        seed=typed.check(plain.get("seed"), int, "seed"),
+        seed=seed,
         choices=_choices(config, plain),
         knobs=_knobs(config, plain),
         train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
@@ -112,6 +118,15 @@ def cell(config: DictConfig) -> Cell:
     )
     agreement.check(made)
     return made
+
+
+def _require_finite(value: Any, key: str) -> None:
+    """Raise ValueError for NaN and infinity, which no key of an artifact may hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{key}={value}; expected a finite number")
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        _require_finite(part, f"{key}.{name}".lstrip("."))
 
 
 def _plain(config: DictConfig, name: Any) -> Any:

@@ -82,8 +82,8 @@ def main() -> None:
     sys.argv[1:] = grid.free_knobs(sys.argv[1:])
     try:
         run()
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to resume", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"\n{str(stopped) or 'interrupted'}; run the same command again to resume", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         raise errors.stop(error) from None

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from genclspp.models import folders
 from genclspp.models.policy import POLICY, Policy
 from genclspp.models.tokenizers import tokenizer
+from genclspp.settings import ModelSettings
+from genclspp.suggest import hint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,29 +27,18 @@ def load(
     raises: ValueError if transformers cannot load the model, or PEFT rejects `lora`
     """
     import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig, set_seed
+    from transformers import GenerationConfig, set_seed
 
     settings = policy.settings
     trained = policy.trained.path / POLICY if policy.trained else None
     adapter = trained if trained and (trained / "adapter_config.json").exists() else None
     set_seed(settings.seed)
-    extra: dict[str, Any] = {**settings.overrides}
-    if settings.as_decoder:
-        extra["is_decoder"] = True
     folder = policy.folder if adapter or trained is None else trained  # an adapter comes on top of the base model
     learns_all = train and adapter is None and lora is None
     dtype = torch.float32 if learns_all or settings.precision != "bfloat16" else torch.bfloat16
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation=settings.attention,
-            use_safetensors=True,
-            trust_remote_code=settings.trust_remote_code,
-            **extra,
-        )
-    except (RuntimeError, ValueError, ImportError) as error:  # shapes, attention, a missing package
-        raise ValueError(f"the model in {folder} cannot be loaded: {folders.reason(error)}") from error
+    model = _read(folder, settings, dtype=dtype)
+    # Libraries write this path into what they save (adapter_config.json), but artifacts hold no paths.
+    model.name_or_path = model.config._name_or_path = ""
     move_head_transform(model)
     if adapter:
         from peft import PeftModel
@@ -56,10 +47,8 @@ def load(
         how = {"is_trainable": train, "autocast_adapter_dtype": train}
         model = PeftModel.from_pretrained(model, str(adapter), **how)
     elif lora is not None:
-        from peft import get_peft_model
-
         set_seed(seed)
-        model = get_peft_model(model, lora_config(lora))
+        model = _attach(model, lora)
     tokens = tokenizer(policy)
     special = {name: getattr(tokens, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     for name, value in special.items():
@@ -68,6 +57,65 @@ def load(
     model.generation_config = GenerationConfig(**special)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).train(train)
+
+
+def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
+    """Compare the base model's weights with its configuration, and attach the adapter; reads no weights.
+
+    raises: ValueError if the model cannot be loaded, its weights have other shapes or lack layers, or PEFT rejects
+            `lora` for this model
+    """
+    settings, folder = policy.settings, policy.folder
+    how = {"device_map": "meta", "ignore_mismatched_sizes": True, "output_loading_info": True}
+    model, found = _read(folder, settings, **how)
+    for name, there, wanted in sorted(found["mismatched_keys"]):
+        shapes = f"{' x '.join(map(str, there))}, not {' x '.join(map(str, wanted))}"
+        raise ValueError(f"the weights in {folder} do not fit its configuration: {name} is {shapes}")
+    # What an encoder lacks as a decoder is its head, which is initialised.
+    if found["missing_keys"] and not settings.as_decoder:
+        missing = sorted(found["missing_keys"])
+        raise ValueError(
+            f"the weights in {folder} do not fit its configuration: {len(missing)} of them are missing, "
+            f"such as {missing[0]}"
+        )
+    if lora is not None:
+        _attach(model, lora)
+
+
+def _read(folder: Path, settings: ModelSettings, **how: Any) -> Any:
+    """What transformers reads from a folder; raises ValueError if it cannot."""
+    from transformers import AutoModelForCausalLM
+
+    extra: dict[str, Any] = {**settings.overrides, **({"is_decoder": True} if settings.as_decoder else {})}
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder,
+            attn_implementation=settings.attention,
+            use_safetensors=True,
+            trust_remote_code=settings.trust_remote_code,
+            **how,
+            **extra,
+        )
+    except Exception as error:  # whatever its configuration leads to: shapes, attention, a missing package
+        raise ValueError(f"the model in {folder} cannot be loaded: {folders.reason(error)}") from error
+
+
+def _attach(model: Any, lora: Mapping[str, Any]) -> Any:
+    """The model with a new adapter; raises ValueError if PEFT rejects it."""
+    import torch
+    from peft import get_peft_model
+
+    targets = lora.get("target_modules")
+    # PEFT ignores an entry that matches nothing if another one does.
+    for name in targets if isinstance(targets, list | tuple) else ():
+        if not any(f".{place}".endswith(f".{name}") for place, _ in model.named_modules()):
+            layers = {place.rpartition(".")[2]: part for place, part in model.named_modules()}
+            known = [place for place, part in layers.items() if isinstance(part, torch.nn.Linear)]
+            raise ValueError(f"sft.lora.target_modules names {name!r}, which the model lacks; {hint(name, known)}")
+    try:
+        return get_peft_model(model, lora_config(lora))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"PEFT cannot attach sft.lora to the model: {folders.reason(error)}") from error
 
 
 def lora_config(lora: Mapping[str, Any]) -> Any:

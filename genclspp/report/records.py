@@ -37,13 +37,16 @@ def path_of(cell: Cell) -> Path:
 def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a cell whose steps have been carried out.
 
-    Steps with the same role (one per fold, say) are summed up, and the record holds the first one's key.
+    Steps with the same role (one per fold, say) are summed up, and the record holds the first one's key. "policy"
+    is the folder of the last training stage, relative to outputs.
     """
     record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed, **cell.knobs, **measured}
     manifests = [manifest(step.artifact.path) for step in steps]
     for step, written in zip(steps, manifests, strict=True):
         role = step.role
         record.setdefault(f"artifact/{role}", step.artifact.key)
+        if role in ("sft", "rl"):
+            record["policy"] = step.artifact.path.relative_to(cell.outputs).as_posix()
         record[f"seconds/{role}"] = record.get(f"seconds/{role}", 0) + written["seconds"]
         found = summary(step.artifact.path)
         for name, value in found.items():
@@ -116,7 +119,7 @@ def words(records: Sequence[Record]) -> list[str]:
 
 def _is_word(name: str, value: Any) -> bool:
     """Whether an entry of a record is a knob, or a text that is neither a choice nor provenance."""
-    if "/" in name or name in (*CHOICES, "name", "commit", "threads"):
+    if "/" in name or name in (*CHOICES, "name", "commit", "threads", "policy"):
         return False
     return "." in name or isinstance(value, str)
 

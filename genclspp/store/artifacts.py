@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from genclspp.store.files import sync, write_json
 from genclspp.store.keys import NotKnownYet, digest, hash_of, plain
 
-CHECKED = 2**28  # bytes; the hashes of larger files are not verified at every use
+LARGE = 2**28  # bytes; a larger file is hashed once in a process, all others at every use
 VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -199,9 +199,23 @@ def _damage(folder: Path) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size <= CHECKED and digest(path) != known:
+        if _digest(path) != known:
             return f"{name} was changed"
     return None
+
+
+_HASHES: dict[tuple[int, int, int, int], str] = {}  # of large files, by what changes when they do
+
+
+def _digest(path: Path) -> str:
+    """The hash of a file; that of a large one is remembered, also under another name, until it changes."""
+    found = path.stat()
+    if found.st_size <= LARGE:
+        return digest(path)
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if state not in _HASHES:
+        _HASHES[state] = digest(path)
+    return _HASHES[state]
 
 
 def _finish(folder: Path, step: Step, seconds: float) -> None:
@@ -213,7 +227,7 @@ def _finish(folder: Path, step: Step, seconds: float) -> None:
         "stage": step.stage.name,
         "version": step.stage.version,
         "inputs": {name: _outline(value) for name, value in step.inputs.items()},
-        "files": {str(path.relative_to(folder)): digest(path) for path in files},
+        "files": {str(path.relative_to(folder)): _digest(path) for path in files},
         "seconds": seconds,
         "versions": versions(),
         "threads": _threads(),

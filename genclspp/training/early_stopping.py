@@ -89,7 +89,8 @@ class HeldOut:
 class EarlyStopping(TrainerCallback):
     """Checks a policy `settings.checks` times while it trains, keeps the best one, and stops a collapse.
 
-    The best policy so far lies in `out/best-STEP` until `forget`.
+    The best policy so far lies in `out/best-STEP` until `forget`; beside it the one that was the best at the last
+    checkpoint, which a run that resumes from there needs.
 
     evaluate: (model, step) -> its check
     save:     (model, folder) -> None
@@ -106,6 +107,7 @@ class EarlyStopping(TrainerCallback):
         self._evaluate, self._save, self._settings, self._watch, self._out = evaluate, save, settings, watch, out
         self.collapse = ""  # why training was stopped
         self.start: Check | None = None
+        self._resumable = -1  # step of the policy that was the best at the last checkpoint; -1 without one
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         # An interrupted run may have kept policies of later steps than the checkpoint that this one resumes from.
@@ -113,6 +115,8 @@ class EarlyStopping(TrainerCallback):
         for folder in self._out.glob("best-*"):
             if int(folder.name.split("-")[1]) > state.global_step or not state.global_step:
                 shutil.rmtree(folder)
+        if state.global_step:
+            self._resumable = self.best().step
         known = [_parse_check(row) for row in state.log_history if f"{PREFIX}accuracy" in row]
         self.start = known[0] if known else self._check(state, model)
         if not self.start.is_finite:
@@ -132,16 +136,10 @@ class EarlyStopping(TrainerCallback):
         if not self.collapse and not math.isfinite(logs.get("grad_norm", 0.0)):
             self._stop_if_collapsed(self._check(state, model), state, control)
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.collapse:  # with save_strategy=epoch, transformers has just asked for a checkpoint
-            control.should_save = False
-
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Keep only the best policy: with this checkpoint, no run resumes from an earlier step any more."""
-        best = self.best().step
-        for folder in self._out.glob("best-*"):
-            if folder.name != f"best-{best}":
-                shutil.rmtree(folder)
+        self._resumable = self.best().step
+        self._forget_all_but(self._resumable)
 
     def _stop_if_collapsed(self, check: Check, state: Any, control: Any) -> None:
         self.collapse = self._describe_collapse(check)
@@ -171,8 +169,12 @@ class EarlyStopping(TrainerCallback):
 
     def forget(self) -> None:
         """Remove the kept policies, which only an interrupted run needs."""
+        self._forget_all_but()
+
+    def _forget_all_but(self, *steps: int) -> None:
         for left in self._out.glob("best-*"):
-            shutil.rmtree(left)
+            if int(left.name.split("-")[1]) not in steps:
+                shutil.rmtree(left)
 
     def summary(self) -> dict[str, float | str | None]:
         """Entries of the record: the best check beside the start, and why training was stopped early."""
@@ -203,6 +205,7 @@ class EarlyStopping(TrainerCallback):
         self._save(model, partial)
         write_json(partial / "check.json", asdict(check))
         partial.rename(folder)
+        self._forget_all_but(check.step, self._resumable)
 
     def _describe_collapse(self, check: Check) -> str:
         """Why the policy counts as collapsed; empty if it does not."""

@@ -24,6 +24,7 @@ class TreeReading:
     if a setting or the model rules trees out.
     """
 
+    _step: int
     accelerator: Any
     args: Any
     eos_token_ids: Any
@@ -33,6 +34,11 @@ class TreeReading:
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return Reshuffled(super()._get_train_sampler(dataset))  # type: ignore[misc]
+
+    def may_save(self) -> bool:
+        """Whether all completions sampled so far have served for all their steps; checkpoints do not hold any."""
+        # `_step` counts batches; a run that resumes starts from 0 again, with new completions.
+        return self._step % (self.args.steps_per_generation * self.args.num_iterations) == 0
 
     def _sample(self, prompt_ids: list[list[int]]) -> list[list[int]] | None:
         """One sampled completion per prompt, EOS included; None if TRL has to sample."""

@@ -204,19 +204,11 @@ def _build_sampling_trainer(trainer: type, model: Any, problem: Problem, data: "
 def _check_generation(args: Any, count: int) -> None:
     """Refuse arguments that do not go with sampling completions for several batches at once, as TRL does.
 
-    It drops prompts that do not fill a generation, so too few of them leave nothing to train on. And it does not
-    put completions that serve for several steps into checkpoints, so a checkpoint between those steps cannot be
-    resumed.
+    It drops prompts that do not fill a generation, so too few of them leave nothing to train on.
     """
     at_once = args.generation_batch_size // args.num_generations
     if count < at_once:
         raise ValueError(
             f"{count} prompts for RL; expected {at_once} or more, as completions of that many are sampled at once "
             "(a smaller rl.args.per_device_train_batch_size needs fewer)"
-        )
-    cycle = args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps
-    if cycle > 1 and args.save_strategy == "steps" and args.save_steps % cycle:
-        raise ValueError(
-            f"rl.args.save_steps={args.save_steps:g}; expected a multiple of {cycle}, as completions serve for as "
-            "many steps and an interrupted run can only resume after the last of them"
         )

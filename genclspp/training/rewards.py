@@ -6,8 +6,12 @@ reasoning=think, a completion begins with "<think>", and the answer is read afte
 form can be a reward; a YAML in conf/reward names it by `_target_` and gives it a `weight`.
 """
 
+import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from numbers import Real
 from typing import Any, TypeVar
 
 from genclspp.prompts import thoughts
@@ -115,13 +119,63 @@ def total_reward(
 def bind(reward: Reward) -> Any:
     """The function of `reward` with its own arguments bound, under the name that TRL logs it by.
 
-    The bound function passes whole completions on, with the tag that the prompt has opened for them.
+    The bound function passes whole completions on, with the tag that the prompt has opened for them. What TRL
+    passes besides `COLUMNS` is left out, so that a reward gets the same from every learner.
+
+    raises: ValueError that names the reward, if it does not return one finite number per completion
     """
     bound = partial(reward.function, **reward.args)
 
     def pay(completions: Sequence[str], opening: Sequence[str], **columns: Any) -> list[float]:
         whole = [start + written for start, written in zip(opening, completions, strict=True)]
-        return bound(completions=whole, **columns)
+        known = {name: values for name, values in columns.items() if name in COLUMNS}
+        return _require_numbers(bound(completions=whole, **known), whole, reward)
 
     pay.__name__ = reward.name
     return pay
+
+
+def check(prompts: Prompts, rewards: Sequence[Reward]) -> None:
+    """Try each reward on completions of the first prompt: the right answer, an invalid text and an empty one.
+
+    raises: ValueError with the reward's name, file and line, if it raises an error or returns other than finite
+            numbers
+    """
+    first = replace(prompts, items=prompts.items[:1])
+    thought = thoughts.SAMPLE.removeprefix(thoughts.OPEN) if prompts.thought_tokens else ""
+    written = [thought + prompts.joint + first.items[0].answer, "no such answer", ""]
+    for reward in rewards:
+        try:
+            total_reward([reward], written, reward_rows(first) * len(written))
+        except BadReward:
+            raise
+        except Exception as error:
+            raise BadReward(_describe(error, reward)) from error
+
+
+class BadReward(ValueError):
+    """A reward does not return one finite number per completion."""
+
+
+def _require_numbers(given: Any, completions: Sequence[str], reward: Reward) -> list[float]:
+    """What a reward has returned, if that is one finite number per completion."""
+    code = reward.function.__code__
+    told = f"reward.{reward.name} ({code.co_filename}:{code.co_firstlineno}) returned"
+    if isinstance(given, str) or not hasattr(given, "__len__"):
+        raise BadReward(f"{told} {given!r}; expected a list with one number per completion")
+    if len(given) != len(completions):
+        raise BadReward(f"{told} {len(given)} values for {len(completions)} completions; expected one for each")
+    for value, written in zip(given, completions, strict=True):
+        if not isinstance(value, Real) or not math.isfinite(value):
+            wanted = "a finite number" if isinstance(value, Real) else "a number"
+            raise BadReward(f"{told} {value!r} for the completion {written[:80]!r}; expected {wanted}")
+    return [float(value) for value in given]
+
+
+def _describe(error: Exception, reward: Reward) -> str:
+    """Which error a reward has raised, and where: the last line of its own file on the way there."""
+    way = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in way if frame.filename == reward.function.__code__.co_filename]
+    place = (own or way)[-1]
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"reward.{reward.name} raised {reason} ({place.filename}:{place.lineno})"

@@ -58,7 +58,8 @@ def fit(
 
     raises: ValueError if the policy gives NaN: at the start with `held_out`, at the end without
     """
-    from genclspp.training.trainer import Listener, check_finite, forget_checkpoints, train
+    from genclspp.training.checkpoints import forget_checkpoints
+    from genclspp.training.trainer import Listener, check_finite, train
 
     model = weights.load(policy, train=True, lora=lora, seed=seed)
     # TRL's `disable_dropout` misses the dropout inside attention.

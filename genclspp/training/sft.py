@@ -32,8 +32,9 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     from datasets import Dataset
     from trl import SFTConfig
 
+    from genclspp.training.checkpoints import forget_checkpoints
     from genclspp.training.sft_trainer import TreeSFTTrainer
-    from genclspp.training.trainer import Listener, build_arguments, check_finite, forget_checkpoints, train
+    from genclspp.training.trainer import Listener, build_arguments, check_finite, train
 
     given = {"max_length": None, **settings.args}
     args = build_arguments(SFTConfig, given, "sft.args", seed, out, policy.settings.precision)

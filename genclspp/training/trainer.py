@@ -1,7 +1,6 @@
-"""What both training stages share: library arguments, curves, and checkpoints to resume from."""
+"""What both training stages share: library arguments, curves, and the call that trains."""
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,9 +10,10 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from genclspp.progress import Watch
+from genclspp.section import SEEDS, Bounds
 from genclspp.suggest import hint
+from genclspp.training.checkpoints import CHECKPOINTS, Checkpoints, describe_interruption, last_checkpoint
 
-CHECKPOINTS = "checkpoints"
 CURVES = "training.jsonl"
 Arguments = TypeVar("Arguments")
 # Library arguments that cannot be set -> what determines them.
@@ -21,13 +21,36 @@ SETTLED = {
     "seed": "seed",
     "output_dir": "outputs",
     "report_to": "tracking",
-    "resume_from_checkpoint": "the stage, which resumes when the same command is run again",
+    **dict.fromkeys(
+        ("resume_from_checkpoint", "ignore_data_skip"),
+        "the stage, which resumes when the same command is run again",
+    ),
+    **dict.fromkeys(
+        ("save_strategy", "save_steps", "save_total_limit", "save_only_model"),
+        "the clock: checkpoints are written every two minutes, or less often where writing takes long",
+    ),
+    "logging_strategy": "logging_steps",
     **dict.fromkeys(("bf16", "fp16"), "precision"),
     "use_cpu": "the machine: a GPU is used if there is one",
     "eval_strategy": "rl.held_out and rl.checks (SFT is not evaluated while it trains)",
     "remove_unused_columns": "the trainer, which needs all columns",
     "completion_only_loss": "the trainer, which learns completions only",
     "reward_weights": "reward.NAME.weight",
+}
+
+# Bounds of library arguments that the libraries do not check, or only in the middle of training.
+BOUNDS = {
+    **dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm"), Bounds(0)),
+    **dict.fromkeys(("num_train_epochs", "logging_steps", "adam_epsilon"), Bounds(0, is_open=True)),
+    **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps"), Bounds(1)),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), Bounds(0, 1)),
+    "max_steps": Bounds(-1),
+    "data_seed": SEEDS,
+    # Of GRPO and RLOO:
+    **dict.fromkeys(("beta", "epsilon"), Bounds(0)),
+    **dict.fromkeys(("num_iterations", "steps_per_generation", "max_completion_length"), Bounds(1)),
+    "temperature": Bounds(0, is_open=True),
+    "top_p": Bounds(0, 1),
 }
 
 
@@ -53,6 +76,7 @@ def build_arguments(
         "report_to": [],
         "disable_tqdm": True,
         "logging_strategy": "steps",
+        "save_strategy": "no",  # but for those that `Checkpoints` asks for
         "save_total_limit": 1,
         "dataloader_pin_memory": False,
         "use_cpu": not torch.cuda.is_available(),
@@ -85,12 +109,21 @@ def _check_values(kind: type, given: Mapping[str, Any], prefix: str) -> None:
     hints = get_type_hints(kind)
     for name, value in given.items():
         options = get_args(hints[name]) or (hints[name],)  # of int | None: int and NoneType
-        if isinstance(value, str) and not {str, Any} & set(options):
+        if not _fits(value, set(options)):
             wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)
             raise ValueError(f"{prefix}.{name}={value!r}; expected {wanted}")
-    size = given.get("per_device_train_batch_size")
-    if isinstance(size, int) and size < 1:
-        raise ValueError(f"{prefix}.per_device_train_batch_size={size}; expected 1 or more")
+        bounds = BOUNDS.get(name)
+        if bounds and isinstance(value, int | float) and not bounds.allow(value):
+            raise ValueError(f"{prefix}.{name}={value}; expected {bounds}")
+    if given.get("max_steps") == 0:  # which transformers takes for -1
+        raise ValueError(f"{prefix}.max_steps=0; expected 1 or more, or -1 to train for num_train_epochs")
+
+
+def _fits(value: Any, options: set[Any]) -> bool:
+    """Whether a value is of one of the types `options`, as far as that can be said of numbers and text."""
+    if not options <= {bool, int, float, type(None)}:
+        return not isinstance(value, str) or bool({str, Any} & options)
+    return type(value) in options or (type(value) is int and float in options)
 
 
 class Listener(TrainerCallback):
@@ -113,10 +146,21 @@ class Listener(TrainerCallback):
 def train(trainer: Any, out: Path) -> dict[str, float]:
     """Train, from the last complete checkpoint if there is one; leave the curves in `out`.
 
+    A trainer whose state is not always complete in a checkpoint has a method `may_save`, see `Checkpoints`.
+
     returns: the summary metrics of the trainer, such as `train_loss`
+    raises:  KeyboardInterrupt that says what will be computed again
     """
     trainer.remove_callback(PrinterCallback)
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(out / CHECKPOINTS))
+    trainer.add_callback(Checkpoints(getattr(trainer, "may_save", lambda: True)))
+    checkpoint = last_checkpoint(out / CHECKPOINTS)
+    try:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except KeyboardInterrupt as stopped:
+        step, steps = trainer.state.global_step, trainer.state.max_steps
+        if not step:
+            raise
+        raise KeyboardInterrupt(describe_interruption(step, steps, out / CHECKPOINTS)) from stopped
     with (out / CURVES).open("w", encoding="utf-8") as file:
         for row in trainer.state.log_history:
             file.write(json.dumps(_numeric(row)) + "\n")
@@ -134,26 +178,6 @@ def check_finite(trainer: Any) -> None:
             "training diverged: weights are NaN or infinite; "
             f"expected a learning_rate below {trainer.args.learning_rate:g}"
         )
-
-
-def forget_checkpoints(out: Path) -> None:
-    """Remove the checkpoints, which a finished stage no longer needs."""
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The latest complete checkpoint in `folder`, if any."""
-    whole = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
-    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    # transformers writes checkpoints in place, `trainer_state.json` last (a contract test checks that).
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return any(checkpoint.glob("*.safetensors"))
 
 
 def _numeric(row: Mapping[str, Any]) -> dict[str, float]:

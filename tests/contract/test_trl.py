@@ -17,7 +17,7 @@ from genclspp.models.policy import Policy
 from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import Store
 from genclspp.training import sft
-from genclspp.training.trainer import last_checkpoint
+from genclspp.training.checkpoints import last_checkpoint
 from tests.tiny import TINY
 
 PLAIN = {"bf16": False, "gradient_checkpointing": False, "report_to": [], "disable_tqdm": True}
@@ -227,7 +227,7 @@ def test_an_incomplete_checkpoint_is_taken_by_transformers_and_not_by_us(tmp_pat
     checkpoint(tmp_path, 12, '{"global_st')
     checkpoint(tmp_path, 13, json.dumps({"global_step": 13}), None)
     assert get_last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-13")
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
 
 
 def test_no_checkpoint_is_no_checkpoint(tmp_path):

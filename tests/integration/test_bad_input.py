@@ -166,9 +166,72 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         lambda w: (*TINY_RL, "rl.args.max_completion_length=5000"),
         ("too many", "to leave room for a text"),
     ),
-    "checkpoints between two generations": (
-        lambda w: (*TINY_RL, "rl.args.num_iterations=2", "rl.args.save_strategy=steps", "rl.args.save_steps=3"),
-        ("rl.args.save_steps=3", "a multiple of 2"),
+    "a rate below zero": (
+        lambda w: ("sft=full", "sft.args.learning_rate=-1e-4"),
+        ("sft.args.learning_rate=-0.0001", "0 or more"),
+    ),
+    "a rate without end": (
+        lambda w: (*TINY_RL, "rl.args.learning_rate=inf"),
+        ("rl.args.learning_rate=inf", "a finite number"),
+    ),
+    "no epochs": (
+        lambda w: ("sft=full", "sft.args.num_train_epochs=0"),
+        ("sft.args.num_train_epochs=0", "more than 0"),
+    ),
+    "no steps": (lambda w: ("sft=full", "sft.args.max_steps=0"), ("sft.args.max_steps=0", "num_train_epochs")),
+    "half a prompt per step": (
+        lambda w: ("sft=full", "sft.args.per_device_train_batch_size=1.5"),
+        ("sft.args.per_device_train_batch_size=1.5", "expected int"),
+    ),
+    "a rate that is a truth": (
+        lambda w: ("sft=full", "sft.args.learning_rate=true"),
+        ("sft.args.learning_rate=True", "expected float"),
+    ),
+    "a temperature of zero": (
+        lambda w: (*TINY_RL, "rl.args.temperature=0"),
+        ("rl.args.temperature=0", "more than 0"),
+    ),
+    "a seed below zero": (lambda w: ("seed=-1",), ("seed=-1", "between 0 and 4294967295")),
+    "a seed of too many bits": (
+        lambda w: ("dataset.seed=4294967296",),
+        ("dataset.seed=4294967296", "4294967295"),
+    ),
+    "a model's seed below zero": (lambda w: ("model.seed=-3",), ("model.seed=-3", "between 0")),
+    "a weight that is no number": (
+        lambda w: (*TINY_RL, "reward.correct.weight=nan"),
+        ("reward.correct.weight=nan", "a finite number"),
+    ),
+    "attention that does not exist": (
+        lambda w: ("model.attention=nonsense",),
+        ("model.attention='nonsense'", "sdpa, eager, flex_attention"),
+    ),
+    "an adapter on layers that are not there": (
+        lambda w: ("sft=lora", "sft.lora.target_modules=[q_proj,v_prj]"),
+        ("sft.lora.target_modules names 'v_prj'", "did you mean 'v_proj'?"),
+    ),
+    "an adapter on no layer": (
+        lambda w: ("sft=lora", "sft.lora.target_modules=nothing"),
+        ("PEFT cannot attach sft.lora", "Target modules nothing not found"),
+    ),
+    "an adapter without a rank": (
+        lambda w: ("sft=lora", "sft.lora.r=0"),
+        ("PEFT cannot attach sft.lora", "positive integer"),
+    ),
+    "weights of other shapes": (
+        lambda w: w.model(configured(intermediate_size=100)),
+        ("do not fit its configuration", "mlp.down_proj.weight is 64 x 128, not 64 x 100"),
+    ),
+    "fewer layers of weights than of the model": (
+        lambda w: w.model(configured(num_hidden_layers=3, layer_types=["full_attention"] * 3)),
+        ("do not fit its configuration", "are missing", "model.layers.2."),
+    ),
+    "an override that the weights do not fit": (
+        lambda w: ("sft=none", "model.overrides.intermediate_size=100"),
+        ("do not fit its configuration", "64 x 128, not 64 x 100"),
+    ),
+    "checkpoints by steps": (
+        lambda w: ("sft=full", "sft.args.save_steps=3"),
+        ("sft.args.save_steps cannot be set", "determined by the clock"),
     ),
     "a control that counts steps": (
         lambda w: ("sft=full", "sft.args.max_steps=-1", "rl=matched", "+rl.args.max_steps=3"),
@@ -385,3 +448,22 @@ def test_a_traceback_is_there_for_who_asks(warm: Warm, tmp_path: Path):
     assert done.code == 1
     assert "Traceback" in done.err
     assert "seed=1.5" in done.err
+
+
+FAILING = """
+def mine(completions, answer, **_):
+    known = {"refund": 1.0}
+    return [known[written] for written in completions]
+"""
+
+
+def test_a_reward_that_fails_is_blamed_by_name_file_and_line(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(FAILING)
+    (tmp_path / "conf" / "reward").mkdir(parents=True)
+    (tmp_path / "conf" / "reward" / "mine.yaml").write_text("mine:\n  _target_: mine.mine\n")
+    words = ("-m", f"--config-dir={tmp_path / 'conf'}", *TINY, *TINY_RL, "reward=correct,mine")
+    done = run(*words, outputs=tmp_path / "outputs", PYTHONPATH=str(tmp_path))
+    sentence = require_error(done, tmp_path / "outputs")
+    assert "reward.mine raised KeyError" in sentence
+    assert f"({tmp_path / 'mine.py'}:4)" in sentence
+    assert "cell " not in done.out

@@ -16,6 +16,7 @@ from genclspp.prompts.draft import Prompt, Prompts
 from genclspp.settings import ModelSettings, Reward, RlSettings
 from genclspp.store.artifacts import Artifact, Store
 from genclspp.training import focus, learners, rewards, rl
+from genclspp.training.checkpoints import CHECKPOINTS, last_checkpoint
 from genclspp.training.early_stopping import EarlyStopping
 from genclspp.training.trainer import CURVES
 from genclspp.trees import scoring
@@ -38,7 +39,6 @@ ARGS = {
     "learning_rate": 0.01,
     "lr_scheduler_type": "constant",
     "logging_steps": 1,
-    "save_steps": 1,
     "gradient_checkpointing": False,
 }
 SAMPLED = {**ARGS, "num_generations": 2, "beta": 0.02}
@@ -46,6 +46,11 @@ SETTINGS = {
     "expected": RlSettings(learner=learners.Expected(beta=0.001, normalise=True), args=ARGS),
     "grpo": RlSettings(learner=learners.Grpo(), args=SAMPLED),
     "rloo": RlSettings(learner=learners.Rloo(), args=SAMPLED),
+    # Completions that serve for four steps, and for three halves of one.
+    "cycle": RlSettings(learner=learners.Grpo(), args={**SAMPLED, "num_iterations": 2, "steps_per_generation": 2}),
+    "straddling": RlSettings(
+        learner=learners.Rloo(), args={**SAMPLED, "steps_per_generation": 3, "gradient_accumulation_steps": 2}
+    ),
     "unsolved": RlSettings(learner=learners.Expected(), args=ARGS, examples=8, focus="unsolved", solved=0.5),
 }
 
@@ -143,6 +148,7 @@ def test_a_collapse_is_stopped_and_said(policy: Policy, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["expected", "grpo", "rloo"])
 @pytest.mark.filterwarnings("ignore:RL collapsed")
+@pytest.mark.usefixtures("checkpoint_at_every_step")
 def test_a_policy_that_is_no_longer_a_number_is_a_collapse(
     policy: Policy, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +204,7 @@ def test_what_an_earlier_try_left_of_later_steps_is_forgotten(policy: Policy, tm
     assert fit(policy, SETTINGS["expected"], tmp_path / "again") == whole
 
 
+@pytest.mark.usefixtures("checkpoint_at_every_step")
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("after", [0.1, 0.5, 0.9])
 def test_an_interrupted_learner_goes_on_to_the_same_policy(
@@ -206,6 +213,8 @@ def test_an_interrupted_learner_goes_on_to_the_same_policy(
     whole = fit(policy, SETTINGS[name], tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         fit(policy, SETTINGS[name], tmp_path / "halted", watch=Stops(after))
+    assert last_checkpoint(tmp_path / "halted" / CHECKPOINTS) or after < 0.5
+    assert len(list((tmp_path / "halted").glob("best-*"))) <= 2
     assert fit(policy, SETTINGS[name], tmp_path / "halted") == whole
     one, other = tensors(tmp_path / "whole"), tensors(tmp_path / "halted")
     assert all(torch.equal(one[key], other[key]) for key in one)

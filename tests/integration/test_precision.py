@@ -88,7 +88,7 @@ def test_training_in_bfloat16_goes_the_way_of_float32(low: Policy, store: Store,
     losses = []
     for policy in (low, folders.resolve(ModelSettings(config=TINY, precision="float32"), store)):
         given = {"max_steps": 5, "per_device_train_batch_size": 3, "learning_rate": 1e-2, "logging_steps": 1}
-        given |= {"gradient_checkpointing": False, "save_strategy": "no", "max_length": None}
+        given |= {"gradient_checkpointing": False, "max_length": None}
         args = build_arguments(SFTConfig, given, "sft.args", 0, tmp_path, policy.settings.precision)
         tokens = tokenizers.tokenizer(policy)
         rows = [tokens(text)["input_ids"] for text in TEXTS]

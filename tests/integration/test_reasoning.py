@@ -173,7 +173,7 @@ def test_a_thought_is_what_generate_writes_up_to_the_tag(name, request, tmp_path
     policy = request.getfixturevalue(name)
     prompts = side(policy)
     if name == "tiny":  # trained a little, so that some thoughts are closed
-        args = SFT_ARGS | {"max_steps": 60, "per_device_train_batch_size": 8, "save_strategy": "no"}
+        args = SFT_ARGS | {"max_steps": 60, "per_device_train_batch_size": 8}
         sft.fit(policy, prompts, sft.SftSettings(args=args), 0, Silent(), tmp_path / "sft")
         policy = policy.after(Artifact("sft", "sft", tmp_path / "sft"))
     rows = written(policy, prompts, tmp_path / "think")

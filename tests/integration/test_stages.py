@@ -21,7 +21,8 @@ from genclspp.store.artifacts import Artifact, Store
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import Task
 from genclspp.training import learners, rewards, rl, sft
-from genclspp.training.trainer import CHECKPOINTS, CURVES, last_checkpoint
+from genclspp.training.checkpoints import CHECKPOINTS, last_checkpoint
+from genclspp.training.trainer import CURVES
 from tests.tiny import TINY as SMALL
 
 TINY = {**SMALL, "vocab_size": 600}
@@ -31,7 +32,6 @@ SFT_ARGS = {
     "per_device_train_batch_size": 2,
     "learning_rate": 1e-2,
     "logging_steps": 1,
-    "save_steps": 1,
     "gradient_checkpointing": False,
 }
 RL_ARGS = {
@@ -161,12 +161,13 @@ def test_the_seed_decides_the_weights(tiny, side, tmp_path):
     assert differing(policies[0], policies[2])
 
 
+@pytest.mark.usefixtures("checkpoint_at_every_step")
 def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_path):
     settings = SftSettings(args=SFT_ARGS)
     sft.fit(tiny, side, settings, 0, Silent(), tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="step 3 of 4, checkpoint of step 2: 1 step will be"):
         sft.fit(tiny, side, settings, 0, Stops(after=3), tmp_path / "halted")
-    assert last_checkpoint(tmp_path / "halted" / CHECKPOINTS).endswith("checkpoint-2")
+    assert last_checkpoint(tmp_path / "halted" / CHECKPOINTS) == tmp_path / "halted" / CHECKPOINTS / "checkpoint-2"
     watch = Stops(after=-1)
     sft.fit(tiny, side, settings, 0, watch, tmp_path / "halted")
     assert not differing(after(tiny, "sft", tmp_path / "whole"), after(tiny, "sft", tmp_path / "halted"))
@@ -183,7 +184,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_pat
     ("settings", "message"),
     [
         (SftSettings(args={"learning_rat": 1.0}), r"unknown key sft\.args\.learning_rat: .*learning_rate"),
-        (SftSettings(args={"save_strategy": "sometimes"}), r"SFTConfig rejects sft\.args"),
+        (SftSettings(args={"lr_scheduler_type": "sometimes"}), r"SFTConfig rejects sft\.args"),
         (SftSettings(lora={"rank": 4}), r"LoraConfig rejects sft\.lora"),
         (SftSettings(lora={"layers_pattern": "x"}), r"LoraConfig rejects sft\.lora"),
     ],
@@ -318,7 +319,7 @@ def test_the_batch_size_changes_nothing(tiny, side, tmp_path):
 def test_completions_are_what_generate_writes(name, side, request, tmp_path):
     policy = request.getfixturevalue(name)
     if name == "tiny":  # trained a little, so that some completions are answers
-        args = SFT_ARGS | {"max_steps": 30, "per_device_train_batch_size": 8, "save_strategy": "no"}
+        args = SFT_ARGS | {"max_steps": 30, "per_device_train_batch_size": 8}
         sft.fit(policy, side, SftSettings(args=args), 0, Silent(), tmp_path / "sft")
         policy = after(policy, "sft", tmp_path / "sft")
     texts = [item.text for item in side.items]

@@ -1,8 +1,14 @@
 """Tables of what was written, and what it is worth."""
 
+import math
+import re
+
+import numpy as np
 import pytest
 
-from genclspp.training.rewards import abstained, correct, parsed
+from genclspp.prompts.draft import Prompt, Prompts
+from genclspp.settings import Reward
+from genclspp.training.rewards import abstained, bind, check, correct, parsed
 
 SURFACES = ["no", "no match", "10", "1", "uncertain"]
 # written, wanted, correct, parsed, abstained
@@ -66,3 +72,60 @@ def test_each_completion_is_read_among_its_own_surfaces():
 def test_columns_of_different_lengths_stop():
     with pytest.raises(ValueError, match="zip"):
         correct(completions=["a", "b"], answer=["a"], surfaces=[["a"], ["a"]])
+
+
+PROMPTS = Prompts({"a": "a", "b": "b"}, " ", (Prompt("1", "which?", "b"), Prompt("2", "which?", "a")))
+
+
+def raising(completions, answer, **_):
+    return [float(written.split()[0] == wanted) for written, wanted in zip(completions, answer, strict=True)]
+
+
+def strict(completions, prompts, answer, surfaces, uncertain):
+    assert len(completions) == len(prompts) == len(answer) == len(surfaces) == len(uncertain)
+    assert set(answer) == {"b"}
+    assert set(prompts) == {"which?"}
+    return [0.0] * len(completions)
+
+
+def returning(value):
+    def mine(completions, **_):
+        return value(completions)
+
+    return mine
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (lambda written: [math.nan for _ in written], "nan for the completion ' b'; expected a finite number"),
+        (lambda written: [1.0, math.inf, 0.0], "inf for the completion 'no such answer'; expected a finite"),
+        (lambda written: [0, True, None], "None for the completion ''; expected a number"),
+        (lambda written: ["1" for _ in written], "'1' for the completion ' b'; expected a number"),
+        (lambda written: [1.0], "1 values for 3 completions; expected one for each"),
+        (lambda written: 1.0, "1.0; expected a list with one number per completion"),
+        (lambda written: None, "None; expected a list"),
+    ],
+)
+def test_a_reward_that_returns_other_than_numbers_is_blamed(value, told):
+    with pytest.raises(ValueError, match=re.escape(f"returned {told}")) as blamed:
+        check(PROMPTS, [Reward("correct", correct), Reward("mine", returning(value))])
+    assert re.match(r"reward\.mine \(.*test_rewards\.py:\d+\) returned", str(blamed.value))
+
+
+def test_a_reward_that_raises_is_blamed_with_its_line():
+    line = raising.__code__.co_firstlineno + 1
+    with pytest.raises(ValueError, match=rf"reward\.mine raised IndexError: .* \(.*test_rewards\.py:{line}\)"):
+        check(PROMPTS, [Reward("mine", raising)])
+
+
+def test_rewards_that_return_numbers_pass():
+    def exact(completions, **_):
+        return np.ones(len(completions), dtype=np.float32)
+
+    check(PROMPTS, [Reward("correct", correct), Reward("strict", strict), Reward("exact", exact)])
+
+
+def test_a_reward_gets_the_same_columns_from_trl():
+    given = columns(TABLE[:2]) | {"answer": ["b", "b"], "prompts": ["which?"] * 2, "opening": ["", ""]}
+    assert bind(Reward("strict", strict))(**given) == [0.0, 0.0]

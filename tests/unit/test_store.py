@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genclspp.settings import Reward, SftSettings
-from genclspp.store import keys
+from genclspp.store import artifacts, keys
 from genclspp.store.artifacts import Artifact, Stage, Step, Store, manifest, stage
 from genclspp.store.files import write_json
 from genclspp.store.keys import digest, key, plain
@@ -334,3 +335,37 @@ def test_a_damaged_artifact_is_computed_again_and_that_is_said(tmp_path, harm, t
         assert store.carry_out(made)
     assert (made.artifact.path / "numbers.txt").read_text() == "42"
     assert not store.carry_out(made)
+
+
+def weights(text, out):
+    """A large file, of which the disk holds little."""
+    with (out / "weights").open("wb") as file:
+        file.truncate(artifacts.LARGE + 1)
+        file.write(str(text).encode())
+
+
+def test_a_large_file_is_hashed_once_and_again_after_a_change(tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(artifacts, "digest", lambda path: hashed.append(path.name) or digest(path))
+    store, made = Store(tmp_path), step(tmp_path, 42, weights)
+    store.carry_out(made)
+    assert not any(store.carry_out(made) for _ in range(3))
+    assert hashed == ["weights"]
+    with (made.artifact.path / "weights").open("r+b") as file:
+        file.write(b"43")
+    with pytest.warns(UserWarning, match="weights was changed"):
+        assert store.carry_out(made)
+    assert not store.carry_out(made)
+
+
+def test_another_process_notices_what_has_happened_to_a_large_file(tmp_path, monkeypatch):
+    store, made = Store(tmp_path), step(tmp_path, 42, weights)
+    store.carry_out(made)
+    path = made.artifact.path / "weights"
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"43")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # the disk did it
+    monkeypatch.setattr(artifacts, "_HASHES", {})
+    with pytest.warns(UserWarning, match="weights was changed"):
+        assert store.carry_out(made)

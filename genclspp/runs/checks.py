@@ -1,0 +1,36 @@
+"""What is checked while a cell is planned, as it would stop a stage only in the middle of the work.
+
+Each check is made once per process and set of values; those that import torch, which takes seconds, not at all for
+cells that have run before.
+"""
+
+from functools import partial
+
+from genclspp.models import weights
+from genclspp.models.policy import Policy
+from genclspp.prompts.draft import Prompts
+from genclspp.runs.plan import Memory
+from genclspp.runs.terminal import hush_libraries
+from genclspp.settings import Cell
+from genclspp.training import rewards, rl, sft
+
+
+def check_rewards(cell: Cell, side: Prompts, memory: Memory) -> None:
+    """Raise ValueError where a reward fails on the first prompt."""
+    first, surfaces = side.items[0], list(side.surfaces.items())
+    of = (first, surfaces, side.joint, side.thought_tokens, cell.rewards)
+    memory.once(partial(rewards.check, side, cell.rewards), "check of the rewards", *of)
+
+
+def check_trainers(cell: Cell, base: Policy, count: int, memory: Memory) -> None:
+    """Raise ValueError where a library refuses its arguments, the model or an adapter of it.
+
+    count: prompts that RL learns from
+    """
+    if cell.sft.enabled:
+        memory.once(partial(sft.check, cell.sft), "arguments of sft", cell.sft)
+    if cell.rl.learner or cell.rl.args:
+        memory.once(partial(rl.check, cell.rl, count), "arguments of rl", cell.rl, count)
+    lora = cell.sft.lora if cell.sft.enabled or cell.rl.learner else None
+    hush_libraries()
+    memory.once(partial(weights.check, base, lora), "weights", base, base.settings, lora)
