@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from genclspp.cli.words import key_of
+
 ROOT = Path(__file__).parents[1]
 TINY = (
     "model=tiny",
@@ -157,6 +159,16 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(words: Sequence[str], outputs: Path) -> list[str]:
-    """`-m` and the like first, as Hydra wants it."""
+    """`-m` and the like first; a word of `TINY` or `TINY_RL` makes room for a later one that sets the same key, or for `sft=none`."""
     flags = [word for word in words if word.startswith("-")]
-    return [*flags, f"outputs={outputs}", *(word for word in words if word not in flags)]
+    rest = [word for word in words if word not in flags]
+    last = {key_of(word): place for place, word in enumerate(rest)}
+    is_bare = "sft=none" in rest and not any(word.startswith(("rl=", "strategy")) for word in rest[len(TINY) :])
+    idle = {"sft.args.max_steps=1"} if "sft=none" in rest else set()
+    idle |= {"dataset.train_size=24"} if is_bare else set()
+    kept = [
+        word
+        for place, word in enumerate(rest)
+        if word not in (*TINY, *TINY_RL) or (last[key_of(word)] == place and word not in idle)
+    ]
+    return [*flags, f"outputs={outputs}", *kept]

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, errors, help, sweep
+from genclspp.cli import compose, effects, errors, help, sweep, words
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
@@ -31,6 +31,9 @@ def _run(config: DictConfig) -> float:
     from genclspp.runs.terminal import Terminal, quiet
 
     cell = compose.cell(config)
+    hydra = HydraConfig.get()
+    if hydra.mode is RunMode.RUN:  # a sweep has been checked as a whole
+        effects.check(hydra, [cell])
     terminal = Terminal()
     quiet(Path(cell.outputs) / "logs" / cell.sweep / f"{records.path_of(cell).stem}.log", terminal.console)
     return pipeline.run(cell, sweep.memory(cell.outputs), terminal)["accuracy"]
@@ -48,6 +51,10 @@ def main() -> None:
         return
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.exit(f"error: found WORLD_SIZE={os.environ['WORLD_SIZE']}; expected one process, on one device")
+    try:
+        words.check(sys.argv[1:])
+    except ValueError as error:
+        raise errors.stop(error) from None
     compose.register()
     signal.signal(signal.SIGTERM, _stop)
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, errors
+from genclspp.cli import compose, effects, errors
 from genclspp.settings import Cell
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Sweep(Callback):
         try:
             quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Console())
             cells = [compose.cell(one) for one in expand(config)]
+            effects.check(config.hydra, cells)
             for one in cells:
                 pipeline.plan(one, memory(one.outputs))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes

@@ -131,7 +131,7 @@ def test_a_sweep_composes_each_cell_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     GlobalHydra.instance().clear()
     monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counted)
-    words = ["run.py", "-m", *TINY, f"outputs={tmp_path}", "sft=none", "seed=0,1,2"]
+    words = ["run.py", "-m", *TINY, f"outputs={tmp_path}", "seed=0,1,2"]
     monkeypatch.setattr("sys.argv", words)
     main.main()
     assert len(records(tmp_path)) == 3
