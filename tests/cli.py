@@ -159,8 +159,8 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(words: Sequence[str], outputs: Path) -> list[str]:
-    """`-m` and the like first; a word of `TINY` or `TINY_RL` makes room for a later one that sets the same key, or for `sft=none`."""
-    flags = [word for word in words if word.startswith("-")]
+    """Long flags first, as Hydra wants them; words of `TINY` and `TINY_RL` make room for other choices."""
+    flags = [word for word in words if re.match(r"--(config|cfg|help|info)", word)]
     rest = [word for word in words if word not in flags]
     last = {key_of(word): place for place, word in enumerate(rest)}
     is_bare = "sft=none" in rest and not any(word.startswith(("rl=", "strategy")) for word in rest[len(TINY) :])

@@ -11,6 +11,7 @@ from typing import Any
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
+from genclspp.cli import suggestions
 from genclspp.cli.compose import CONF
 from genclspp.suggest import hint
 
@@ -38,9 +39,9 @@ def explain(error: BaseException) -> str:
         return _null_choice()
     several = re.match(r"Ambiguous value for argument '(.+?)=(.+?)' 1\.", text)
     if several:
-        wanted = "add -m to sweep over them"
+        wanted = f"sweep over them: {suggestions.command_of(sys.argv[1:])}"
         if several[1].startswith(("strategy", "reward")):
-            wanted += f", or combine them with {several[1]}=[{several[2]}]"
+            wanted = f"combine them with {several[1]}=[{several[2]}], or {wanted}"
         return f"{several[1]}={several[2]} names several values; {wanted}"
     choice = re.match(r"In '[^']*': Could not find '([^']+)'", text) or re.match(r"Could not find '([^']+)'", text)
     if choice and "Available options" in text:
@@ -49,7 +50,8 @@ def explain(error: BaseException) -> str:
         return f"unknown choice {group}={name}; {hint(name, known)}"
     missing = re.search(r"Could not override '([^']+)'", text)
     if missing:
-        return f"unknown key {missing[1]}; {_near_key(missing[1])}"
+        at_home = suggestions.unknown_key(missing[1], sys.argv[1:])
+        return at_home or f"unknown key {missing[1]}; {_near_key(missing[1])}"
     if isinstance(
         error, PermissionError | FileNotFoundError | NotADirectoryError | FileExistsError | IsADirectoryError
     ):

@@ -51,11 +51,11 @@ def main() -> None:
         return
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.exit(f"error: found WORLD_SIZE={os.environ['WORLD_SIZE']}; expected one process, on one device")
+    compose.register()
     try:
-        words.check(sys.argv[1:])
+        sys.argv[1:] = words.read(sys.argv[1:])
     except ValueError as error:
         raise errors.stop(error) from None
-    compose.register()
     signal.signal(signal.SIGTERM, _stop)
     try:
         run()
