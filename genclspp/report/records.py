@@ -49,6 +49,8 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
         for name, value in found.items():
             if (role, name) in (("think", "unclosed_share"), ("predict", "demonstration_vote")):
                 record[name] = value
+            if role in ("sft", "rl") and name == "parameters/trained":  # the last stage has trained the policy
+                record[name] = value
             if name in ("tokens", "temperature"):
                 record[f"{name}/{role}"] = record.get(f"{name}/{role}", 0) + value
             elif name.startswith(f"{role}/"):

@@ -58,7 +58,7 @@ def fit(
 
     raises: ValueError if the policy gives NaN: at the start with `held_out`, at the end without
     """
-    from genclspp.training.trainer import Listener, check_finite, forget_checkpoints, train
+    from genclspp.training.trainer import Listener, check_finite, count_trained, forget_checkpoints, train
 
     model = weights.load(policy, train=True, lora=lora, seed=seed)
     # TRL's `disable_dropout` misses the dropout inside attention.
@@ -76,7 +76,8 @@ def fit(
     else:
         check_finite(trainer)
         weights.save(trainer.model, policy, out)
-    write_json(out / SUMMARY, summary(trainer.state) | (stopping.summary() if stopping else {}))
+    learnt = {"parameters/trained": count_trained(trainer.model)}
+    write_json(out / SUMMARY, summary(trainer.state) | learnt | (stopping.summary() if stopping else {}))
     # The checkpoints go first: a run that resumes from one needs the policies that `forget` removes.
     forget_checkpoints(out)
     if stopping:

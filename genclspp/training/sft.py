@@ -33,7 +33,14 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     from trl import SFTConfig
 
     from genclspp.training.sft_trainer import TreeSFTTrainer
-    from genclspp.training.trainer import Listener, build_arguments, check_finite, forget_checkpoints, train
+    from genclspp.training.trainer import (
+        Listener,
+        build_arguments,
+        check_finite,
+        count_trained,
+        forget_checkpoints,
+        train,
+    )
 
     given = {"max_length": None, **settings.args}
     args = build_arguments(SFTConfig, given, "sft.args", seed, out, policy.settings.precision)
@@ -55,7 +62,8 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     check_finite(trainer)
     weights.save(trainer.model, policy, out)
     tokens = sum(len(row["input_ids"]) for row in rows) * trainer.state.epoch  # a fraction if max_steps ends it
-    write_json(out / "summary.json", {**summary, "tokens": round(tokens)})
+    trained = {"tokens": round(tokens), "parameters/trained": count_trained(trainer.model)}
+    write_json(out / "summary.json", {**summary, **trained})
     forget_checkpoints(out)
 
 

@@ -124,6 +124,11 @@ def train(trainer: Any, out: Path) -> dict[str, float]:
     return _numeric(result.metrics)
 
 
+def count_trained(model: Any) -> int:
+    """How many parameters training changes: all, or those of the adapter."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def check_finite(trainer: Any) -> None:
     """Raise ValueError if the last gradient was NaN or infinite, and the weights with it."""
     norms = [row["grad_norm"] for row in trainer.state.log_history if "grad_norm" in row]
