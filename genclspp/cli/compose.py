@@ -85,7 +85,8 @@ def cell(config: DictConfig) -> Cell:
     sections["model"] = replace(sections["model"], advice={})  # the groups sft and rl have taken it
     both = plain.get("strategy") or {}
     train, infer = (plain.get("train"), plain.get("infer"))
-    name = typed.check(plain.get("name"), str, "name")
+    called = plain.get("name")
+    name = typed.check(str(called) if type(called) is int else called, str, "name")
     outputs = typed.check(plain.get("outputs"), str, "outputs")
     if not outputs.strip():
         raise ValueError(f"outputs={outputs!r}; expected a folder")

@@ -4,9 +4,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
@@ -82,7 +81,7 @@ def _near_key(key: str) -> str:
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
             # Of the alternatives of a sweep, the first one is enough.
-            config = compose_again("config", [_first_alternative(word) for word in typed])
+            config = compose_again("config", [suggestions.first_alternative(word) for word in typed])
     except Exception:  # another word is wrong too, so there is no configuration to compare with
         return "--cfg job lists the known keys"
     side, _, knob = key.partition(".")
@@ -107,26 +106,10 @@ def _in_another_choice(key: str) -> str | None:
     """Name a choice of the group that `key` begins with whose YAML has a key of the same name."""
     group, _, name = key.partition(".")
     for path in sorted((Path(CONF) / group).glob("*.yaml")):
-        for found in _keys(OmegaConf.to_container(OmegaConf.load(path))):
+        for found in suggestions.keys(OmegaConf.to_container(OmegaConf.load(path))):
             if found.rpartition(".")[2] == name.rpartition(".")[2]:
                 return f"{group}.{found} exists once {group}={path.stem} is chosen"
     return None
-
-
-def _keys(values: Any, prefix: str = "") -> Iterator[str]:
-    """The keys of nested mappings, joined by dots."""
-    for name, value in values.items() if isinstance(values, dict) else ():
-        yield f"{prefix}{name}"
-        yield from _keys(value, f"{prefix}{name}.")
-
-
-def _first_alternative(word: str) -> str:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    override = OverridesParser.create().parse_override(word)
-    if not override.is_discrete_sweep():
-        return word
-    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
 
 
 def _line(lines: Sequence[str], beginning: str) -> str:

@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,34 +64,41 @@ def mend(words: Sequence[str]) -> list[str]:
 
 
 def homes(key: str, words: Sequence[str]) -> list[tuple[str, str]]:
-    """The keys that an unknown one may mean, each with the choice that it takes (empty: it is there already)."""
+    """The keys that an unknown one may mean, each with the choice that it takes (empty: it is there already).
+
+    An unknown key is a bare name, or one in `SHORT` below some section.
+    """
     place, _, name = key.rpartition(".")
-    config = _composed(words)
-    if (place and name not in SHORT) or OmegaConf.select(config, key) is not None:
+    is_group = (Path(CONF) / key.partition("@")[0]).is_dir()
+    if is_group or (place and name not in SHORT):
+        return []
+    config = _composed(tuple(word for word in words if _is_choice(word)))
+    if OmegaConf.select(config, key) is not None:
         return []
     name = SHORT.get(name, name)
-    if place == "" and (Path(CONF) / key.partition("@")[0]).is_dir():
-        return []
-    known = (key for key in _keys(OmegaConf.to_container(config)) if not key.startswith("model.advice."))
-    here = [key for key in known if key.rpartition(".")[2] == name]
-    near = [known for known in here if known.startswith(f"{place.partition('.')[0]}.")] if place else here
-    if key in SHORT:  # of several, that of SFT
-        near = [known for known in here if known.startswith("sft.")] or here
-    if near:
-        return [(known, "") for known in near]
-    return _in_other_choices(name)[:1] if not place else []
+    there = [known for known in keys(OmegaConf.to_container(config)) if known.rpartition(".")[2] == name]
+    there = [known for known in there if not known.startswith("model.advice.")]
+    if place:
+        return [(known, "") for known in there if known.startswith(f"{place.partition('.')[0]}.")]
+    if key in SHORT:
+        there = [known for known in there if known.startswith("sft.")] or there
+    return [(known, "") for known in there] or _in_other_choices(name)[:1]
 
 
-def _composed(words: Sequence[str]) -> Any:
-    """What the choices among `words` compose to; knobs change no key, and one of them is wrong."""
+def _is_choice(word: str) -> bool:
+    return "=" in word and (Path(CONF) / re.split("[@=]", word)[0]).is_dir()
+
+
+@cache
+def _composed(choices: tuple[str, ...]) -> Any:
+    """What choices compose to. Knobs among the words change no key, and one of them is wrong."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    groups = [word for word in words if (Path(CONF) / re.split("[@=]", word)[0]).is_dir() and "=" in word]
     GlobalHydra.instance().clear()
     with initialize_config_dir(CONF, version_base="1.3"):
         try:
-            return compose("config", [_first_alternative(word) for word in groups])
+            return compose("config", [first_alternative(word) for word in choices])
         except Exception:  # a choice is wrong as well; what the defaults compose to has most keys
             return compose("config", [])
 
@@ -101,19 +109,21 @@ def _in_other_choices(name: str) -> list[tuple[str, str]]:
     for path in sorted(Path(CONF).glob("*/*.yaml")):
         group = path.parent.name
         values = OmegaConf.to_container(OmegaConf.load(path))
-        for known in _keys(values if group != "experiment" else {}):
+        for known in keys(values if group != "experiment" else {}):
             if known.rpartition(".")[2] == name:
                 found.append((f"{group}.{known}", f"{group}={path.stem}"))
     return found
 
 
-def _keys(values: Any, prefix: str = "") -> Iterator[str]:
+def keys(values: Any, prefix: str = "") -> Iterator[str]:
+    """The keys of nested mappings, joined by dots."""
     for name, value in values.items() if isinstance(values, dict) else ():
         yield f"{prefix}{name}"
-        yield from _keys(value, f"{prefix}{name}.")
+        yield from keys(value, f"{prefix}{name}.")
 
 
-def _first_alternative(word: str) -> str:
+def first_alternative(word: str) -> str:
+    """A word with the first of its values, if it has several."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     override = OverridesParser.create().parse_override(word)
