@@ -31,6 +31,7 @@ from genclspp.settings import Cell
 from genclspp.store.artifacts import Step, Store
 from genclspp.store.files import write_json
 from genclspp.strategies.reasoning import Think
+from genclspp.suggest import UserError
 from genclspp.task import Task
 from genclspp.training import rl, sft
 
@@ -48,7 +49,7 @@ class Walk:
 def plan(cell: Cell, memory: Memory) -> Plan:
     """The stages of `cell`, in order; the last one leaves the predictions of its test split.
 
-    Raises ValueError or OSError for whatever would stop one of them: data, model, prompt length, settings.
+    Raises UserError for whatever would stop one of them: data, model, prompt length, settings.
     """
     walk = start(cell, memory)
     policy = _learn(walk)
@@ -64,13 +65,11 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     runner = Runner(memory, terminal, tracker, cell.predict.batch_size, cell.threads)
     done, is_new = carry_out(lambda: plan(cell, memory), runner)
     walk, predicted = start(cell, memory), done.steps[-1].artifact.path
-    labels = walk.task.labels
+    base, labels = walk.base, walk.task.labels
     measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
-    base = walk.base
-    settled: dict[str, Any] = {"layout": tokenizers.layout(base), "precision": base.settings.precision}
-    settled |= {"weights": base.source, "is_random": _is_random(cell, memory)}
-    settled |= {"digest/test": walk.task.key_of("test")}
-    record = records.summarise(cell, done.steps, settled | measured)
+    settled = {"layout": tokenizers.layout(base), "precision": base.settings.precision, "weights": base.source}
+    measured |= {"is_random": _is_random(cell, memory), **settled}
+    record = records.summarise(cell, done.steps, measured)
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
@@ -168,7 +167,7 @@ def _thinking(cell: Cell, task: Task, base: Policy) -> list[Strategy]:
 
 
 def _check_answers(base: Policy, draft: Draft) -> None:
-    """Raise ValueError where an answer does not survive the tokenizer's round trip."""
+    """Raise UserError where an answer does not survive the tokenizer's round trip."""
     before = thoughts.SAMPLE if draft.thought_tokens else ""  # the tags have to survive it as well
     joint = render.joint(draft, tokenizers.frame(base))
     tokenizers.check_answers(base, check_surfaces(render.answers(draft)), before + joint)
@@ -189,7 +188,7 @@ def _check_rationales(task: Task) -> None:
     train = task.splits["train"]
     bare = [example.id for example in train if not example.rationale.strip()]
     if bare:
-        raise ValueError(
+        raise UserError(
             f"with reasoning=think, SFT learns thoughts from rationales, but {len(bare)} of the {len(train)} "
             f"training examples of {task.name!r} have none (the first: {bare[0]!r}); set dataset.rationale to "
             "their column, or choose sft=none"
@@ -293,11 +292,10 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
 
 
 def _check_trainers(walk: Walk) -> None:
-    """Raise ValueError where a library would refuse its arguments or the model. The import alone takes seconds."""
-    cell = walk.cell
+    """Raise UserError where a library would refuse its arguments or the model. The import alone takes seconds."""
+    cell, there = walk.cell, len(walk.task.splits["train"])
     if records.path_of(cell).exists():
         return  # the cell has run, so they were accepted
-    there = len(walk.task.splits["train"])
     rest = there - _taught(there, cell.rl.warmup) if cell.rl.focus == "rest" else there
     count = rest if cell.rl.examples is None else min(cell.rl.examples, rest)
     checks.check_trainers(cell, walk.base, count, walk.plan.memory)

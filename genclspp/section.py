@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,24 @@ class Section:
         cls.section = name
 
     def __post_init__(self) -> None:
-        """Raise ValueError, with the full key, for a value outside the choices or bounds of its type."""
+        """Raise UserError, with the full key, for a value outside the choices or bounds of its type."""
         for name, options in _limits(cast(Any, type(self))).items():
             value = getattr(self, name)
             if isinstance(options, Bounds) and value is not None and not options.allow(value):
-                raise ValueError(f"{self.section}.{name}={value}; expected {options}")
+                raise UserError(f"{self.section}.{name}={value}; expected {options}")
             if isinstance(options, tuple) and value not in (None, *options):
-                raise ValueError(f"{self.section}.{name}={value!r}; {hint(value, options)}")
+                raise UserError(f"{self.section}.{name}={value!r}; {hint(value, options)}")
 
 
-def in_full(error: ValueError, part: type, key: str) -> ValueError:
+def in_full(error: ValueError, part: type, key: str) -> UserError:
     """An error of the part that stands under `key`, with the whole key if it begins with a field's name.
 
-    A part does not know where it stands: "shots=0; …" becomes "train.icl.shots=0; …".
+    A part does not know where it stands: "shots=0; …" becomes "train.icl.shots=0; …". One from outside the package
+    may raise any ValueError.
     """
     name = re.match(r"\w*", str(error))
     is_field = name and name[0] in {field.name for field in fields(cast(Any, part))}
-    return ValueError(f"{key}.{error}") if is_field else error
+    return UserError(f"{key}.{error}" if is_field else str(error))
 
 
 @cache

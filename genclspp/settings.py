@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from genclspp.section import Count, NotNegative, Positive, Section, Seed, Share
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 from genclspp.task import SPLITS
 
 
@@ -64,13 +64,13 @@ class DatasetSettings(Section, name="dataset"):
         super().__post_init__()
         for split in self.splits:
             if split not in SPLITS:
-                raise ValueError(f"unknown split dataset.splits.{split}; {hint(split, SPLITS)}")
+                raise UserError(f"unknown split dataset.splits.{split}; {hint(split, SPLITS)}")
         if self.source != "tickets" and not self.path:
             wanted = "a file or a folder" if self.source == "local" else "a hub id"
-            raise ValueError(f"dataset.path is empty; dataset.source={self.source} needs {wanted}")
+            raise UserError(f"dataset.path is empty; dataset.source={self.source} needs {wanted}")
         for label, count in Counter(self.labels or ()).items():
             if count > 1:
-                raise ValueError(f"dataset.labels names {label!r} {count} times; expected each label once")
+                raise UserError(f"dataset.labels names {label!r} {count} times; expected each label once")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class SftSettings(Section, name="sft"):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.extra_examples != 0 and (self.args.get("max_steps") or 0) > 0:
-            raise ValueError(
+            raise UserError(
                 f"sft.extra_examples={self.extra_examples} conflicts with sft.args.max_steps, which alone sets "
                 "how long to train; expected num_train_epochs"
             )

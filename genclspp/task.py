@@ -55,10 +55,6 @@ class Task:
     neighbours: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     uncertain: frozenset[str] = frozenset()
 
-    def key_of(self, split: str) -> str:
-        """Hash of the examples of a split, in order."""
-        return _key_of(self.splits[split])
-
     @cached_property
     def key(self) -> str:
         """Hash of all fields that tasks are compared by, computed once."""

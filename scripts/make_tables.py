@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genclspp.cli import errors
 from genclspp.report import grid, layout, paired, records, sheets
+from genclspp.suggest import UserError
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
         found = records.read_sweeps(args.outputs / "results", args.names)
         scores = paired.reader(args.outputs / "artifacts", args.metric)
         made = grid.build(found, scores, args.rows, args.columns, args.baseline, args.metric)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"error: {errors.explain(error)}")
     write(made, args.format)
 

@@ -20,6 +20,7 @@ from genclspp.cli import compose, errors
 from genclspp.prompts.draft import Prompts, Strategy
 from genclspp.runs import threads
 from genclspp.settings import Cell
+from genclspp.suggest import UserError
 
 if TYPE_CHECKING:
     from genclspp.models.policy import Policy
@@ -49,7 +50,7 @@ def show(config: DictConfig) -> None:
         base = pipeline.start(cell, memory).base
         for side, split, strategies in (("train", "train", cell.train), ("infer", "test", cell.infer)):
             write(side, rendered(cell, split, strategies, memory, runner), base)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         raise errors.stop(error) from None
 
 

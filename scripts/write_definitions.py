@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from genclspp.cli import compose, errors, typed  # noqa: E402
 from genclspp.data.load import load  # noqa: E402
 from genclspp.settings import DatasetSettings  # noqa: E402
+from genclspp.suggest import UserError  # noqa: E402
 from genclspp.task import Task  # noqa: E402
 
 ASK = {
@@ -65,9 +66,9 @@ def endpoint(url: str, model: str, key: str | None) -> Callable[[str], str]:
             with urllib.request.urlopen(request, timeout=120) as answer:
                 return json.load(answer)["choices"][0]["message"]["content"]
         except OSError as error:
-            raise ValueError(f"{address} did not answer: {error}") from None
+            raise UserError(f"{address} did not answer: {error}") from None
         except (ValueError, LookupError, TypeError):  # drop its text: that of a malformed header holds the key
-            raise ValueError(f"{address} did not answer in the format of /chat/completions") from None
+            raise UserError(f"{address} did not answer in the format of /chat/completions") from None
 
     return ask
 
@@ -93,7 +94,7 @@ def dataset(words: list[str]) -> DatasetSettings:
 
     for word in words:
         if not word.lstrip("+").startswith("dataset"):
-            raise ValueError(f"{word!r} does not set the data set; expected dataset=… or dataset.<key>=…")
+            raise UserError(f"{word!r} does not set the data set; expected dataset=… or dataset.<key>=…")
     compose.register()
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = hydra.compose("config", overrides=words)

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from genclspp.cli.words import key_of
+
 ROOT = Path(__file__).parents[1]
 TINY = (
     "model=tiny",
@@ -167,6 +169,16 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(words: Sequence[str], outputs: Path) -> list[str]:
-    """`-m` and the like first, as Hydra wants it."""
-    flags = [word for word in words if word.startswith("-")]
-    return [*flags, f"outputs={outputs}", *(word for word in words if word not in flags)]
+    """Long flags first, as Hydra wants them; words of `TINY` and `TINY_RL` make room for other choices."""
+    flags = [word for word in words if re.match(r"--(config|cfg|help|info)", word)]
+    rest = [word for word in words if word not in flags]
+    last = {key_of(word): place for place, word in enumerate(rest)}
+    is_bare = "sft=none" in rest and not any(word.startswith(("rl=", "strategy")) for word in rest[len(TINY) :])
+    idle = {"sft.args.max_steps=1"} if "sft=none" in rest else set()
+    idle |= {"dataset.train_size=24"} if is_bare else set()
+    kept = [
+        word
+        for place, word in enumerate(rest)
+        if word not in (*TINY, *TINY_RL) or (last[key_of(word)] == place and word not in idle)
+    ]
+    return [*flags, f"outputs={outputs}", *kept]

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from genclspp.settings import Cell
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 
 def check(cell: Cell) -> None:
-    """Raise ValueError if choices of a cell contradict each other."""
+    """Raise UserError if choices of a cell contradict each other."""
     _check_matched(cell)
     _check_focus(cell)
     _check_learner(cell)
@@ -21,13 +21,13 @@ ADVICE = {"full": BOTH, "lora": (*BOTH, "target_modules"), "grpo": BOTH, "expect
 
 
 def check_advice(advice: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ValueError for advice of a model that no group asks for."""
+    """Raise UserError for advice of a model that no group asks for."""
     for method, values in advice.items():
         if method not in ADVICE:
-            raise ValueError(f"unknown key model.advice.{method}; {hint(method, ADVICE)}")
+            raise UserError(f"unknown key model.advice.{method}; {hint(method, ADVICE)}")
         for name in values:
             if name not in ADVICE[method]:
-                raise ValueError(f"unknown key model.advice.{method}.{name}; {hint(name, ADVICE[method])}")
+                raise UserError(f"unknown key model.advice.{method}.{name}; {hint(name, ADVICE[method])}")
 
 
 def _check_matched(cell: Cell) -> None:
@@ -36,14 +36,14 @@ def _check_matched(cell: Cell) -> None:
     if extra == 0:
         return
     if isinstance(steps, int) and steps > 0:
-        raise ValueError(
+        raise UserError(
             f"rl.args.max_steps={steps} conflicts with sft.extra_examples={extra} (rl=matched), which counts "
             "examples; expected rl.examples and rl.args.num_train_epochs to set how long to train"
         )
     if not cell.sft.enabled:
-        raise ValueError(f"sft.extra_examples={extra} extends SFT, found sft=none; expected sft=full or sft=lora")
+        raise UserError(f"sft.extra_examples={extra} extends SFT, found sft=none; expected sft=full or sft=lora")
     if cell.rl.learner:
-        raise ValueError(
+        raise UserError(
             f"sft.extra_examples={extra} is the control for RL, found rl={cell.choices['rl']}; expected no RL "
             "(rl=matched takes the number from rl.examples)"
         )
@@ -51,9 +51,9 @@ def _check_matched(cell: Cell) -> None:
 
 def _check_focus(cell: Cell) -> None:
     if cell.rl.focus == "rest" and not (cell.sft.enabled and cell.rl.learner):
-        raise ValueError("rl.focus='rest' splits the training examples between SFT and RL; it needs both")
+        raise UserError("rl.focus='rest' splits the training examples between SFT and RL; it needs both")
     if cell.rl.focus == "unsolved" and cell.reasoning.enabled:
-        raise ValueError(
+        raise UserError(
             "rl.focus='unsolved' needs the exact probability of the right answer, which is unknown after a "
             "thought; with reasoning=think, expected 'all' or 'rest'"
         )
@@ -61,7 +61,7 @@ def _check_focus(cell: Cell) -> None:
 
 def _check_learner(cell: Cell) -> None:
     if cell.rl.learner and cell.rl.learner.lists_answers and cell.reasoning.enabled:
-        raise ValueError(
+        raise UserError(
             f"rl={cell.choices['rl']} enumerates everything the model may write, and thoughts cannot be listed; "
             "with reasoning=think, choose a learner that samples (rl=grpo, rl=rloo), or rl=none"
         )
@@ -72,7 +72,7 @@ def _check_rewards(cell: Cell) -> None:
     if not cell.rl.learner:
         return
     if not cell.rewards:
-        raise ValueError(f"rl={cell.choices['rl']} has no reward to maximise; choose one (reward=correct)")
+        raise UserError(f"rl={cell.choices['rl']} has no reward to maximise; choose one (reward=correct)")
     can_abstain = any("uncertain" in strategy.requires() for strategy in cell.train)
     offered = {"thoughts": cell.reasoning.enabled, "uncertain": can_abstain}
     wanted = {
@@ -83,4 +83,4 @@ def _check_rewards(cell: Cell) -> None:
     for reward in cell.rewards:
         for need in vars(reward.function).get("needs", ()):
             if not offered[need]:
-                raise ValueError(f"reward.{reward.name} {wanted[need]}")
+                raise UserError(f"reward.{reward.name} {wanted[need]}")

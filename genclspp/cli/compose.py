@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from genclspp.cli import agreement, typed
+from genclspp.cli.words import key_of
 from genclspp.section import SEEDS
 from genclspp.settings import (
     Cell,
@@ -27,7 +28,7 @@ from genclspp.settings import (
     SftSettings,
     TrackingSettings,
 )
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 from genclspp.training.rewards import COLUMNS
 
 SECTIONS: dict[str, type] = {
@@ -74,14 +75,14 @@ def register() -> None:
 
 
 def cell(config: DictConfig) -> Cell:
-    """Check a composed configuration and build its cell; raises ValueError with the full key of what is wrong."""
+    """Check a composed configuration and build its cell; raises UserError with the full key of what is wrong."""
     plain = {str(name): _plain(config, name) for name in config if name != "hydra"}
     _require_finite(plain, "")
     known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric"}
     known |= {"name", "outputs", "seed", "threads"}
     for name in plain:
         if name not in known:
-            raise ValueError(f"unknown key {name!r} at the top level; {hint(name, sorted(known))}")
+            raise UserError(f"unknown key {name!r} at the top level; {hint(name, sorted(known))}")
     sections: dict[str, Any] = {
         name: typed.build(kind, plain.get(name) or {}, name) for name, kind in SECTIONS.items()
     }
@@ -89,18 +90,19 @@ def cell(config: DictConfig) -> Cell:
     sections["model"] = replace(sections["model"], advice={})  # the groups sft and rl have taken it
     both = plain.get("strategy") or {}
     train, infer = (plain.get("train"), plain.get("infer"))
-    name = typed.check(plain.get("name"), str, "name")
+    called = plain.get("name")
+    name = typed.check(str(called) if type(called) is int else called, str, "name")
     outputs = typed.check(plain.get("outputs"), str, "outputs")
     seed = typed.check(plain.get("seed"), int, "seed")
     if not SEEDS.allow(seed):
-        raise ValueError(f"seed={seed}; expected {SEEDS}")
+        raise UserError(f"seed={seed}; expected {SEEDS}")
     if not outputs.strip():
-        raise ValueError(f"outputs={outputs!r}; expected a folder")
+        raise UserError(f"outputs={outputs!r}; expected a folder")
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-        raise ValueError(f"name={name!r} is not a folder name; expected letters, digits, '_', '.', '+' or '-'")
+        raise UserError(f"name={name!r} is not a folder name; expected letters, digits, '_', '.', '+' or '-'")
     threads = typed.check(plain.get("threads"), int | None, "threads")
     if threads is not None and threads < 1:
-        raise ValueError(f"threads={threads}; expected 1 or more, or null for all physical cores")
+        raise UserError(f"threads={threads}; expected 1 or more, or null for all physical cores")
     made = Cell(
         sweep=name,
         outputs=outputs,
@@ -121,9 +123,9 @@ def cell(config: DictConfig) -> Cell:
 
 
 def _require_finite(value: Any, key: str) -> None:
-    """Raise ValueError for NaN and infinity, which no key of an artifact may hold."""
+    """Raise UserError for NaN and infinity, which no key of an artifact may hold."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{key}={value}; expected a finite number")
+        raise UserError(f"{key}={value}; expected a finite number")
     parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for name, part in parts:
         _require_finite(part, f"{key}.{name}".lstrip("."))
@@ -155,7 +157,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
             "rl",
             "reasoning",
         ):
-            raise ValueError(
+            raise UserError(
                 f"{group} takes one choice, found a list; only strategies, rewards and metrics can be combined"
             )
         return chose if isinstance(chose, str) else "+".join(plain.get(section) or {}) or "zero_shot"
@@ -177,16 +179,12 @@ def _knobs(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, Any]:
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed", "threads"}
     found = {}
-    for word in sorted(hydra.overrides.task, key=_key_of):
-        key, text = _key_of(word), word.partition("=")[2]
+    for word in sorted(hydra.overrides.task, key=key_of):
+        key, text = key_of(word), word.partition("=")[2]
         if key not in silent and not key.startswith("tracking."):
             value = _at(plain, key)
             found[key] = value if isinstance(value, str | int | float) else text  # a list or mapping as typed
     return found
-
-
-def _key_of(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
 
 
 def _at(plain: Mapping[str, Any], key: str) -> Any:
@@ -199,12 +197,12 @@ def _at(plain: Mapping[str, Any], key: str) -> Any:
 
 def _strategies(parts: Any, key: str) -> tuple[Any, ...]:
     if not isinstance(parts, Mapping):
-        raise ValueError(f"{key}={parts!r}; expected a mapping of strategies")
+        raise UserError(f"{key}={parts!r}; expected a mapping of strategies")
     made = [typed.part(part, f"{key}.{name}") for name, part in parts.items() if part is not None]
     kinds = [type(part).__name__ for part in made]
     for kind in kinds:
         if kinds.count(kind) > 1:
-            raise ValueError(
+            raise UserError(
                 f"{key} names the strategy {kind} twice ({', '.join(parts)}); expected each strategy once"
             )
     return tuple(made)
@@ -231,12 +229,12 @@ def _function(
     """
     function = typed.target(values, key)
     if not isinstance(function, FunctionType):
-        raise ValueError(f"{key}._target_={values['_target_']!r} is not a function")
+        raise UserError(f"{key}._target_={values['_target_']!r} is not a function")
     args = {name: value for name, value in values.items() if name not in ("_target_", *ours)}
     known = [argument for argument in _arguments(function) if argument not in passed]
     for name in args:
         if name not in known:
-            raise ValueError(f"unknown key {key}.{name}; {hint(name, [*ours, *known])}")
+            raise UserError(f"unknown key {key}.{name}; {hint(name, [*ours, *known])}")
     return function, args
 
 

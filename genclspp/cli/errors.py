@@ -11,13 +11,14 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
+from genclspp.cli import suggestions
 from genclspp.cli.compose import CONF
 from genclspp.suggest import Skipped, UserError, hint
 
@@ -48,10 +49,7 @@ def state(error: Exception) -> Literal["failed", "skipped"]:
 def _is_mendable(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.filename is not None or error.errno == errno.ENOSPC
-    return isinstance(error, UserError | ValueError) or type(error).__module__.split(".")[0] in (
-        "hydra",
-        "omegaconf",
-    )
+    return isinstance(error, UserError) or type(error).__module__.split(".")[0] in ("hydra", "omegaconf")
 
 
 def _log_file() -> Path:
@@ -92,9 +90,9 @@ def explain(error: BaseException) -> str:
         return _null_choice()
     several = re.match(r"Ambiguous value for argument '(.+?)=(.+?)' 1\.", text)
     if several:
-        wanted = "add -m to sweep over them"
+        wanted = f"sweep over them: {suggestions.command_of(sys.argv[1:])}"
         if several[1].startswith(("strategy", "reward")):
-            wanted += f", or combine them with {several[1]}=[{several[2]}]"
+            wanted = f"combine them with {several[1]}=[{several[2]}], or {wanted}"
         return f"{several[1]}={several[2]} names several values; {wanted}"
     choice = re.match(r"In '[^']*': Could not find '([^']+)'", text) or re.match(r"Could not find '([^']+)'", text)
     if choice and "Available options" in text:
@@ -103,7 +101,8 @@ def explain(error: BaseException) -> str:
         return f"unknown choice {group}={name}; {hint(name, known)}"
     missing = re.search(r"Could not override '([^']+)'", text)
     if missing:
-        return f"unknown key {missing[1]}; {_near_key(missing[1])}"
+        at_home = suggestions.unknown_key(missing[1], sys.argv[1:])
+        return at_home or f"unknown key {missing[1]}; {_near_key(missing[1])}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -138,7 +137,7 @@ def _near_key(key: str) -> str:
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
             # Of the alternatives of a sweep, the first one is enough.
-            config = compose_again("config", [_first_alternative(word) for word in typed])
+            config = compose_again("config", [suggestions.first_alternative(word) for word in typed])
     except Exception:  # another word is wrong too, so there is no configuration to compare with
         return "--cfg job lists the known keys"
     side, _, knob = key.partition(".")
@@ -163,26 +162,10 @@ def _in_another_choice(key: str) -> str | None:
     """Name a choice of the group that `key` begins with whose YAML has a key of the same name."""
     group, _, name = key.partition(".")
     for path in sorted((Path(CONF) / group).glob("*.yaml")):
-        for found in _keys(OmegaConf.to_container(OmegaConf.load(path))):
+        for found in suggestions.keys(OmegaConf.to_container(OmegaConf.load(path))):
             if found.rpartition(".")[2] == name.rpartition(".")[2]:
                 return f"{group}.{found} exists once {group}={path.stem} is chosen"
     return None
-
-
-def _keys(values: Any, prefix: str = "") -> Iterator[str]:
-    """The keys of nested mappings, joined by dots."""
-    for name, value in values.items() if isinstance(values, dict) else ():
-        yield f"{prefix}{name}"
-        yield from _keys(value, f"{prefix}{name}.")
-
-
-def _first_alternative(word: str) -> str:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    override = OverridesParser.create().parse_override(word)
-    if not override.is_discrete_sweep():
-        return word
-    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
 
 
 def _line(lines: Sequence[str], beginning: str) -> str:

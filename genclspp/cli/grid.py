@@ -14,6 +14,7 @@ from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig
 
 from genclspp.cli.compose import CONF
+from genclspp.cli.words import MANY, key_of
 
 Words = tuple[str, ...]  # what is typed for one job
 
@@ -46,7 +47,7 @@ GROUPS = {"strategy", "train", "infer", "decode", "sft", "rl", "reward", "reason
 
 
 def _is_sweep(words: Sequence[str]) -> bool:
-    if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & {*words}:
+    if {*MANY, "hydra.mode=MULTIRUN"} & {*words}:
         return True
     chosen = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
     paths = [Path(CONF) / "experiment" / f"{name}.yaml" for name in chosen]
@@ -95,7 +96,7 @@ def jobs(config: DictConfig) -> list[Job]:
                 lacking.append(key[1])
                 errors[key[1]] = error
     for name, why in errors.items():
-        if not any(_key(word) == name for words in found for word in words):
+        if not any(key_of(word) == name for words in found for word in words):
             raise why
     return [Job(words, composed) for words, composed in found.items()]
 
@@ -119,12 +120,8 @@ def hand_over(jobs: Sequence[Job]) -> None:
 
 
 def _without(words: Words, keys: Sequence[str]) -> Words:
-    return tuple(word for word in words if _key(word) not in keys)
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0]
+    return tuple(word for word in words if key_of(word) not in keys)
 
 
 def _is_choice(word: str) -> bool:
-    return "." not in _key(word)
+    return "." not in key_of(word)

@@ -11,9 +11,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, errors, grid, help, sweep
+from genclspp.cli import compose, effects, errors, grid, help, sweep, words
 from genclspp.runs import threads
 from genclspp.settings import Cell
+from genclspp.suggest import UserError
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
@@ -21,6 +22,8 @@ def run(config: DictConfig) -> float:
     """Run one cell; its accuracy is returned for sweepers that optimise. NaN: it failed, and the sweep goes on."""
     try:
         cell = compose.cell(config)
+        if HydraConfig.get().mode is RunMode.RUN:  # a sweep has been checked as a whole
+            effects.check(HydraConfig.get(), [cell])
         return _run(cell)
     except Exception as error:
         hydra_config = HydraConfig.get()
@@ -35,7 +38,7 @@ def _run(cell: Cell) -> float:
     from genclspp import pipeline
     from genclspp.report import records
     from genclspp.runs.ledger import Entry, Ledger
-    from genclspp.runs.outlook import words
+    from genclspp.runs.outlook import choices_of
     from genclspp.runs.terminal import Terminal, quiet
 
     terminal, outlook, memory = Terminal(), sweep.Sweep.outlook, sweep.memory(cell.outputs)
@@ -47,7 +50,7 @@ def _run(cell: Cell) -> float:
         terminal.heading(f"cell {entry.number}/{len(outlook.cells)}", entry.heading, outlook.left(cell))
     else:
         entry = Entry(1, "", path.stem)
-        terminal.heading("cell", " ".join(map("=".join, words(cell).items())))
+        terminal.heading("cell", " ".join(map("=".join, choices_of(cell).items())))
         pipeline.plan(cell, memory)  # what would stop the cell stops it here, before it counts as started
     ledger = Ledger(path.parent)
     try:
@@ -78,8 +81,11 @@ def main() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.exit(f"error: found WORLD_SIZE={os.environ['WORLD_SIZE']}; expected one process, on one device")
     compose.register()
+    try:
+        sys.argv[1:] = grid.free_knobs(words.read(sys.argv[1:]))
+    except UserError as error:
+        raise errors.stop(error) from None
     signal.signal(signal.SIGTERM, _stop)
-    sys.argv[1:] = grid.free_knobs(sys.argv[1:])
     try:
         run()
     except KeyboardInterrupt as stopped:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, errors, grid
+from genclspp.cli import compose, effects, errors, grid
 from genclspp.settings import Cell
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Sweep(Callback):
         if not jobs:
             return
         cells = [compose.cell(job.config) for job in jobs]
+        effects.check(config.hydra, cells)
         plans = [pipeline.plan(cell, memory(cell.outputs)) for cell in cells]
         kept = _distinct(cells, [str(plan.steps[-1].artifact.key) if plan.is_known else "" for plan in plans])
         grid.hand_over([jobs[place] for place in kept])

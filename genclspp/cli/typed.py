@@ -7,23 +7,23 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from genclspp.section import in_full
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 T = TypeVar("T")
 
 
 def build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
-    """Build a settings record; raises ValueError with the full key, the value found and what was expected."""
+    """Build a settings record; raises UserError with the full key, the value found and what was expected."""
     if not isinstance(values, Mapping):
-        raise ValueError(f"{prefix}={values!r}; expected a mapping of settings")
+        raise UserError(f"{prefix}={values!r}; expected a mapping of settings")
     fields = dataclasses.fields(cast(Any, kind))
     hints = {field.name: _hints(cast(Any, kind))[field.name] for field in fields}
     for name in values:
         if name not in hints:
-            raise ValueError(f"unknown key {prefix}.{name}; {hint(name, hints)}")
+            raise UserError(f"unknown key {prefix}.{name}; {hint(name, hints)}")
     missing = [field.name for field in fields if _is_required(field, values)]
     if missing:
-        raise ValueError(f"{prefix}.{missing[0]} is missing")
+        raise UserError(f"{prefix}.{missing[0]} is missing")
     return kind(**{name: check(value, hints[name], f"{prefix}.{name}") for name, value in values.items()})
 
 
@@ -44,7 +44,7 @@ def defaults(kind: type) -> dict[str, Any]:
 
 
 def check(value: Any, kind: Any, key: str) -> Any:
-    """`value` as the type of a settings field, or ValueError. Integers pass as floats, lists as tuples."""
+    """`value` as the type of a settings field, or UserError. Integers pass as floats, lists as tuples."""
     origin, options = get_origin(kind), get_args(kind)
     if kind is Any:
         return part(value, key) if isinstance(value, Mapping) and "_target_" in value else value
@@ -55,7 +55,7 @@ def check(value: Any, kind: Any, key: str) -> Any:
         return check(value, rest[0], key)
     if origin is Literal:
         if value not in options:
-            raise ValueError(f"{key}={value!r}; {hint(value, options)}")
+            raise UserError(f"{key}={value!r}; {hint(value, options)}")
         return value
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(check(part, options[0], f"{key}[{place}]") for place, part in enumerate(value))
@@ -67,14 +67,14 @@ def check(value: Any, kind: Any, key: str) -> Any:
         return value
     words = {str: "a string", int: "an integer", float: "a number", bool: "true or false", tuple: "a list"}
     wanted = words.get(kind) or words.get(cast(Any, origin)) or "a mapping"
-    raise ValueError(f"{key}={value!r}; expected {wanted}")
+    raise UserError(f"{key}={value!r}; expected {wanted}")
 
 
 def part(values: Any, key: str) -> Any:
     """Build the part at a plug point: the frozen dataclass at `_target_`, from the other values."""
     kind = target(values, key)
     if not dataclasses.is_dataclass(kind):
-        raise ValueError(f"{key}._target_={values['_target_']!r} is not a dataclass; expected a frozen one")
+        raise UserError(f"{key}._target_={values['_target_']!r} is not a dataclass; expected a frozen one")
     given = {name: value for name, value in values.items() if name != "_target_"}
     try:
         return build(cast(type, kind), given, key)
@@ -87,11 +87,11 @@ def target(values: Any, key: str) -> Any:
     from pkgutil import resolve_name
 
     if not isinstance(values, Mapping) or "_target_" not in values:
-        raise ValueError(f"{key}={values!r}; expected a mapping with a _target_")
+        raise UserError(f"{key}={values!r}; expected a mapping with a _target_")
     try:
         return resolve_name(values["_target_"])
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{key}._target_={values['_target_']!r} cannot be imported: {error}") from error
+        raise UserError(f"{key}._target_={values['_target_']!r} cannot be imported: {error}") from error
 
 
 def _is_required(field: dataclasses.Field, values: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from genclspp.data.faults import SHOWN, Fault, refuse
 from genclspp.data.readers import Table, kind
 from genclspp.settings import DatasetSettings
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 from genclspp.task import SPLITS, Example
 
 
@@ -34,7 +34,7 @@ class Dropped(Exception):
 def build(tables: Mapping[str, Table], settings: DatasetSettings) -> Checked:
     """The examples of each split, checked one by one and across splits.
 
-    Raises ValueError for a missing column, for splits with the same rows, and with all faults of a source at once:
+    Raises UserError for a missing column, for splits with the same rows, and with all faults of a source at once:
     values of the wrong type, empty texts, ids that are not unique, labels that train does not have.
     """
     checked = Checked()
@@ -44,7 +44,7 @@ def build(tables: Mapping[str, Table], settings: DatasetSettings) -> Checked:
         checked.splits[split] = _read_split(split, table, settings, checked)
         if not checked.splits[split]:
             left = "has no rows left, all are dropped" if table.rows else "is empty"
-            raise ValueError(f"{table.source} (split {split!r}) {left}; expected at least one row")
+            raise UserError(f"{table.source} (split {split!r}) {left}; expected at least one row")
     _compare_splits(tables, checked.splits)
     return checked
 
@@ -53,7 +53,7 @@ def _require_columns(table: Table, settings: DatasetSettings) -> None:
     for key in ("text", "label", "rationale", "id", "ambiguous"):
         column = getattr(settings, key)
         if table.rows and column is not None and column not in table.columns:
-            raise ValueError(
+            raise UserError(
                 f"{table.source} has no column {column!r} (dataset.{key}); {hint(column, table.columns)}"
             )
 
@@ -122,9 +122,9 @@ def _text(value: Any, drops: bool) -> str:
         if drops:
             raise Dropped("without a text")
         found = "null" if value is None else f"empty ({value!r})"
-        raise ValueError(f"is {found}; expected a text to classify (dataset.empty=drop leaves such rows out)")
+        raise UserError(f"is {found}; expected a text to classify (dataset.empty=drop leaves such rows out)")
     if not isinstance(value, str):
-        raise ValueError(f"is {kind(value)}; expected a string")
+        raise UserError(f"is {kind(value)}; expected a string")
     return value
 
 
@@ -134,16 +134,16 @@ def _label(value: Any, classes: tuple[str, ...] | None, drops: bool) -> str:
         if len(value) != 1 and drops:
             raise Dropped("with several labels or none")
         if len(value) != 1:
-            raise ValueError(
+            raise UserError(
                 f"holds {len(value)} labels ({value}); expected one (dataset.several_labels=drop leaves such rows "
                 "out)"
             )
         value = value[0]
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise ValueError(f"is {value!r}; expected a label")
+        raise UserError(f"is {value!r}; expected a label")
     if classes is not None and isinstance(value, int):
         if not 0 <= value < len(classes):
-            raise ValueError(
+            raise UserError(
                 f"is {value}; expected 0 to {len(classes) - 1} (is the split unlabelled? "
                 "dataset.splits.<split>='' leaves it out)"
             )
@@ -151,13 +151,13 @@ def _label(value: Any, classes: tuple[str, ...] | None, drops: bool) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int):
-        raise ValueError(f"is {kind(value)} ({value}); expected a name or number")
+        raise UserError(f"is {kind(value)} ({value}); expected a name or number")
     return str(value).strip()
 
 
 def _id(value: Any) -> str:
     if not isinstance(value, str | int) or value == "":
-        raise ValueError(f"is {value!r}; expected an id (a string or a number)")
+        raise UserError(f"is {value!r}; expected an id (a string or a number)")
     return str(value)
 
 
@@ -165,16 +165,16 @@ def _truth(value: Any) -> bool | None:
     known = {"true": True, "1": True, "false": False, "0": False, "": None, "none": None}
     key = str(value).strip().lower()
     if key not in known:
-        raise ValueError(f"is {value!r}; expected true, false or an empty value")
+        raise UserError(f"is {value!r}; expected true, false or an empty value")
     return known[key]
 
 
 def _compare_splits(tables: Mapping[str, Table], splits: Mapping[str, tuple[Example, ...]]) -> None:
-    """Raise ValueError for splits that are copies of each other."""
+    """Raise UserError for splits that are copies of each other."""
     contents: dict[tuple, str] = {}
     for split, examples in splits.items():
         content = tuple((example.text, example.label) for example in examples)
         other = contents.setdefault(content, split)
         if other != split:
             files = f"{tables[other].source} and {tables[split].source}"
-            raise ValueError(f"splits {other!r} and {split!r} hold the same rows: {files}")
+            raise UserError(f"splits {other!r} and {split!r} hold the same rows: {files}")

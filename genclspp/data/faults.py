@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from genclspp.suggest import UserError
+
 SHOWN = 10
 
 
@@ -19,11 +21,11 @@ class Fault:
 
 
 def refuse(source: str, faults: Iterable[Fault]) -> None:
-    """Raise ValueError if there are faults: one as one sentence, several as a line each, at most `SHOWN`."""
+    """Raise UserError if there are faults: one as one sentence, several as a line each, at most `SHOWN`."""
     found = sorted(faults)
     if len(found) == 1:
-        raise ValueError(f"{source}, {found[0].sentence}")
+        raise UserError(f"{source}, {found[0].sentence}")
     if found:
         shown = [fault.sentence for fault in found[:SHOWN]]
         rest = [f"… and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-        raise ValueError("\n  ".join([f"{source} has {len(found)} faults:", *shown, *rest]))
+        raise UserError("\n  ".join([f"{source} has {len(found)} faults:", *shown, *rest]))

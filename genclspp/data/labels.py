@@ -8,7 +8,7 @@ from pathlib import Path
 from genclspp.data import readers
 from genclspp.data.readers import Table, kind
 from genclspp.settings import DatasetSettings
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 from genclspp.task import Example
 
 
@@ -18,7 +18,7 @@ def choose_order(
     """The labels in order, checked against those in train. `given`: the order that the source has at `origin`."""
     counts = Counter(example.label for example in train)
     if len(counts) < 2:
-        raise ValueError(
+        raise UserError(
             f"{name} has only one class ({next(iter(counts))!r}, {counts.total()} training examples); "
             "expected at least two"
         )
@@ -28,7 +28,7 @@ def choose_order(
     missing = sorted(set(counts) - set(labels))
     if missing:
         place = "dataset.labels" if settings.labels is not None else origin
-        raise ValueError(f"{place} lacks the label {missing[0]!r} of train; {hint(missing[0], labels)}")
+        raise UserError(f"{place} lacks the label {missing[0]!r} of train; {hint(missing[0], labels)}")
     return tuple(labels)
 
 
@@ -49,18 +49,18 @@ def class_names(tables: Mapping[str, Table], settings: DatasetSettings) -> tuple
 
 
 def choose_names(labels: Sequence[str], settings: DatasetSettings) -> dict[str, str]:
-    """Label -> the name that prompts show; raises ValueError unless each is one line and unique."""
+    """Label -> the name that prompts show; raises UserError unless each is one line and unique."""
     _refuse_unknown("dataset.names", settings.names, labels)
     readable: Callable[[str], str] = (lambda label: label.replace("_", " ").strip()) if settings.readable else str
     shown = {label: settings.names.get(label, readable(label)) for label in labels}
     for label, name in shown.items():
         if not name.strip() or "\n" in name:
-            raise ValueError(f"label {label!r} has the name {name!r}; expected one line of text")
+            raise UserError(f"label {label!r} has the name {name!r}; expected one line of text")
     first: dict[str, str] = {}
     for label, name in shown.items():
         other = first.setdefault(name, label)
         if other != label:
-            raise ValueError(
+            raise UserError(
                 f"labels {other!r} and {label!r} have the same name {name!r}; expected different names"
             )
     return shown
@@ -79,14 +79,14 @@ def merge_definitions(
 def _refuse_unknown(where: str, found: Iterable[str], labels: Sequence[str]) -> None:
     for label in found:
         if label not in labels:
-            raise ValueError(f"{where} names the unknown label {label!r}; {hint(label, labels)}")
+            raise UserError(f"{where} names the unknown label {label!r}; {hint(label, labels)}")
 
 
 def refuse_repeats(where: str, labels: Sequence[str]) -> None:
-    """Raise ValueError if a list names a label more than once."""
+    """Raise UserError if a list names a label more than once."""
     for label, count in Counter(labels).items():
         if count > 1:
-            raise ValueError(f"{where} names {label!r} {count} times; expected each label once")
+            raise UserError(f"{where} names {label!r} {count} times; expected each label once")
 
 
 def read_order(folder: Path) -> tuple[str, ...] | None:
@@ -96,7 +96,7 @@ def read_order(folder: Path) -> tuple[str, ...] | None:
         return None
     value = readers.read_json(path)
     if not isinstance(value, list) or not all(isinstance(label, str | int) for label in value):
-        raise ValueError(f"{path} holds {kind(value)}; expected a list of label names")
+        raise UserError(f"{path} holds {kind(value)}; expected a list of label names")
     labels = tuple(str(label).strip() for label in value)
     refuse_repeats(str(path), labels)
     return labels
@@ -109,5 +109,5 @@ def read_definitions(folder: Path) -> dict[str, str]:
         return {}
     value = readers.read_json(path)
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise ValueError(f"{path} holds {kind(value)}; expected an object: label -> definition")
+        raise UserError(f"{path} holds {kind(value)}; expected an object: label -> definition")
     return value

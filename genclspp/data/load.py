@@ -8,6 +8,7 @@ from genclspp.data import examples, labels, notes, overlap, readers, sampling, s
 from genclspp.data.examples import Checked
 from genclspp.data.overlap import Splits
 from genclspp.settings import DatasetSettings
+from genclspp.suggest import UserError
 from genclspp.task import SPLITS, Example, Task
 
 INSTRUCTIONS = {
@@ -36,7 +37,7 @@ class Source:
 def load(settings: DatasetSettings) -> Task:
     """Read, check and split a data set.
 
-    Raises ValueError or FileNotFoundError with one sentence: what was found, where, and what was expected.
+    Raises UserError with one sentence: what was found, where, and what was expected.
     """
     source = {"tickets": _from_tickets, "local": _from_files, "hub": _from_hub}[settings.source](settings)
     rows = source.rows
@@ -82,7 +83,7 @@ def _from_files(settings: DatasetSettings) -> Source:
         tables = {"train": readers.read_file(path)}
         order, definitions = None, {}
     else:
-        raise FileNotFoundError(f"dataset.path={settings.path}: no such file or folder")
+        raise UserError(f"dataset.path={settings.path}: no such file or folder")
     rows, origin = examples.build(tables, settings), str(path / "labels.json")
     if order is None:
         order, origin = labels.class_names(tables, settings)
@@ -109,12 +110,12 @@ def _complete(name: str, found: Splits, settings: DatasetSettings) -> tuple[Spli
     if "test" not in whole:
         origin = settings.test_from
         if origin is None:
-            raise ValueError(
+            raise UserError(
                 f"{name} has no test split (found: {', '.join(found)}); name it with dataset.splits.test, or "
                 "choose dataset.test_from=validation or dataset.test_from=train"
             )
         if origin not in whole:
-            raise ValueError(
+            raise UserError(
                 f"dataset.test_from={origin}, but {name} has no such split (found: {', '.join(found)})"
             )
         origins["test"] = origin
@@ -134,7 +135,7 @@ def _carve(
     # A seed per split: with the same one, test and validation would draw by the same order.
     rest, part = sampling.carve(train, settings.validation_fraction, settings.seed + SPLITS.index(split))
     if not part:
-        raise ValueError(
+        raise UserError(
             f"the train split ({len(train)} examples) is too small to carve {split} from; expected a label with "
             "more than one example"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from genclspp.settings import DatasetSettings
+from genclspp.suggest import UserError
 from genclspp.task import Example, normalise
 
 Splits = Mapping[str, tuple[Example, ...]]
@@ -26,7 +27,7 @@ def settle(
     are tested on the same examples.
 
     origins: split -> the split that it was taken from; places: id -> where the example is
-    Raises ValueError for overlap "stop", and for a split of which nothing would be left.
+    Raises UserError for overlap "stop", and for a split of which nothing would be left.
     """
     if settings.overlap == "keep":
         return dict(splits), {}
@@ -35,11 +36,11 @@ def settle(
         carved = splits["validation"] if split == "test" and origins.get("validation") == "train" else ()
         found = find(splits[split], [*splits["train"], *carved])
         if found and settings.overlap == "stop":
-            raise ValueError(_explain(split, found, places))
+            raise UserError(_explain(split, found, places))
         settled[split] = tuple(example for example in splits[split] if example.id not in found)
         dropped[split] = len(found)
         if not settled[split]:
-            raise ValueError(
+            raise UserError(
                 f"dataset.overlap=drop would leave nothing of the {split} split: all its {len(found)} texts are "
                 "also in train"
             )

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from genclspp import hub
 from genclspp.data.faults import Fault
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
 
@@ -44,12 +45,12 @@ class Table:
 def read_file(path: Path) -> Table:
     """The rows of a jsonl, csv, tsv or parquet file; lines that cannot be parsed are among its `faults`.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it cannot be read at all.
+    Raises UserError if there is no such file, UserError if it cannot be read at all.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise ValueError(f"{path} ends in {path.suffix!r}; expected a file in {', '.join(ENDINGS)}")
+        raise UserError(f"{path} ends in {path.suffix!r}; expected a file in {', '.join(ENDINGS)}")
     if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+        raise UserError(f"no such file: {path}")
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
     text = read_text(path)
@@ -63,13 +64,13 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
-        raise ValueError(f"{path}, line {line} is not valid UTF-8 (byte 0x{byte:02x})") from None
+        raise UserError(f"{path}, line {line} is not valid UTF-8 (byte 0x{byte:02x})") from None
 
 
 def read_json(path: Path) -> Any:
@@ -77,12 +78,12 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno} is not valid JSON: {error.msg}") from None
+        raise UserError(f"{path}, line {error.lineno} is not valid JSON: {error.msg}") from None
 
 
 def _read_json_lines(path: Path, text: str) -> Table:
     if path.suffix.lower() == ".json" and text.lstrip().startswith("["):
-        raise ValueError(f"{path} holds one JSON list; expected JSON lines: one object per line")
+        raise UserError(f"{path} holds one JSON list; expected JSON lines: one object per line")
     rows, lines, faults = [], [], []
     for number, line in enumerate(text.split("\n"), 1):  # splitlines() would also split at U+2028
         if not line.strip():
@@ -101,9 +102,9 @@ def _json_object(line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"not a complete JSON object ({error.msg})") from None
+        raise UserError(f"not a complete JSON object ({error.msg})") from None
     if not isinstance(value, dict):
-        raise ValueError(f"a {type(value).__name__}; expected an object")
+        raise UserError(f"a {type(value).__name__}; expected an object")
     return value
 
 
@@ -112,10 +113,10 @@ def _read_csv(path: Path, text: str, delimiter: str) -> Table:
     records = _csv_records(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     _, columns = next(records, (1, []))
     if isinstance(columns, csv.Error):
-        raise ValueError(f"{path}, line 1 is not valid: {columns}")
+        raise UserError(f"{path}, line 1 is not valid: {columns}")
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
-        raise ValueError(f"{path} has the column {repeated[0]!r} twice; expected each column once in line 1")
+        raise UserError(f"{path} has the column {repeated[0]!r} twice; expected each column once in line 1")
     rows, lines, faults = [], [], []
     for line, fields in records:
         if isinstance(fields, csv.Error):
@@ -149,7 +150,7 @@ def _read_parquet(path: Path) -> Table:
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a readable parquet file: {first_line(error)}") from None
+        raise UserError(f"{path} is not a readable parquet file: {first_line(error)}") from None
     metadata = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
     features = metadata.get("info", {}).get("features", {})
     classes = {name: names for name, value in features.items() if (names := _class_names(value))}
@@ -172,7 +173,7 @@ def _class_names(feature: Any) -> tuple[str, ...] | None:
 def read_hub(path: str, subset: str | None, revision: str | None) -> dict[str, Callable[[], Table]]:
     """Split -> a function that reads its rows. `path` is a hub id, or a local folder in hub format.
 
-    Raises FileNotFoundError if the data set cannot be found, ValueError if it cannot be loaded.
+    Raises UserError if the data set cannot be found, UserError if it cannot be loaded.
     """
     splits = _load_hub(path, subset, revision)
 
@@ -189,20 +190,25 @@ def _load_hub(path: str, subset: str | None, revision: str | None) -> Any:
     from datasets.exceptions import DatasetsError
 
     saved = Path(path) / "dataset_dict.json"
+    is_out_of_reach = not Path(path).exists() and hub.is_out_of_reach()
     try:
         if saved.exists():
             return datasets.DatasetDict.load_from_disk(path)
         names = datasets.get_dataset_config_names(path, revision=revision)
         if subset is not None and subset not in names:
-            raise ValueError(f"{path} has no subset {subset!r}; {hint(subset, names)}")
+            raise UserError(f"{path} has no subset {subset!r}; {hint(subset, names)}")
         if subset is None and len(names) > 1 and "default" not in names:
-            raise ValueError(f"{path} has several subsets; set dataset.subset to one of: {', '.join(names)}")
+            raise UserError(f"{path} has several subsets; set dataset.subset to one of: {', '.join(names)}")
         return datasets.load_dataset(path, subset, revision=revision)
     except (FileNotFoundError, ConnectionError) as error:
-        wanted = "expected an id on the hub (and a network), or a local folder in hub format"
-        raise FileNotFoundError(f"hub data set {path!r} not found: {wanted} ({first_line(error)})") from None
+        if is_out_of_reach:
+            raise UserError(
+                f"hub data set {path!r} not found on this machine, and the hub cannot be reached"
+            ) from None
+        wanted = "expected an id on the hub, or a local folder in hub format"
+        raise UserError(f"hub data set {path!r} not found: {wanted} ({first_line(error)})") from None
     except (RuntimeError, DatasetsError) as error:
-        raise ValueError(f"hub data set {path!r} cannot be loaded: {first_line(error)}") from None
+        raise UserError(f"hub data set {path!r} cannot be loaded: {first_line(error)}") from None
 
 
 def first_line(error: BaseException) -> str:

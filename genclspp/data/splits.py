@@ -5,7 +5,7 @@ from pathlib import Path
 
 from genclspp.data.readers import ENDINGS
 from genclspp.settings import DatasetSettings
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 # What the validation split is called elsewhere; the first one is our own name.
 VALIDATION = ("validation", "dev", "val", "valid", "eval")
@@ -16,13 +16,13 @@ def choose_names(where: str, known: Mapping[str, str], settings: DatasetSettings
     """Split -> its name in the source: as the settings say, or another usual name of the validation split.
 
     known: the names in the source -> how to show them
-    Raises ValueError if several may be the validation split.
+    Raises UserError if several may be the validation split.
     """
     named = dict(settings.splits)
     if named.get("validation") == VALIDATION[0] not in known:
         usual = [name for name in VALIDATION if name in known and name not in named.values()]
         if len(usual) > 1:
-            raise ValueError(
+            raise UserError(
                 f"{where} holds {' and '.join(known[name] for name in usual)}; expected one validation split: "
                 f"choose it with dataset.splits.validation={usual[0]}"
             )
@@ -33,7 +33,7 @@ def choose_names(where: str, known: Mapping[str, str], settings: DatasetSettings
 def find_files(folder: Path, settings: DatasetSettings) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Split -> its file in the folder; and the names of the data files there that are none of these.
 
-    Raises FileNotFoundError for a split that is missing, ValueError for one that is not unique.
+    Raises UserError for a split that is missing, UserError for one that is not unique.
     """
     there = sorted(file for file in folder.iterdir() if file.is_file() and file.name not in BESIDE)
     readable = {file.stem: file.name for file in there if _is_readable(file)}
@@ -59,7 +59,7 @@ def _find(folder: Path, split: str, name: str) -> Path | None:
     if len(found) > 1:
         found.sort(key=lambda file: ENDINGS.index(file.suffix.lower()))
         shown = ", ".join(file.name for file in found)
-        raise ValueError(f"{folder} holds several files for split {split!r}: {shown}; expected one")
+        raise UserError(f"{folder} holds several files for split {split!r}: {shown}; expected one")
     return found[0] if found else None
 
 
@@ -68,13 +68,13 @@ def _refuse_same(files: Mapping[str, Path]) -> None:
     for split, file in files.items():
         other = seen.setdefault(file.resolve(), split)
         if other != split:
-            raise ValueError(f"splits {other!r} and {split!r} are the same file: {file}")
+            raise UserError(f"splits {other!r} and {split!r} are the same file: {file}")
 
 
 def require(where: str, found: Container[str], known: Sequence[str], settings: DatasetSettings) -> None:
     """Raise where train is missing, or another split that the settings name explicitly."""
     for split, name in settings.splits.items():
         if split not in found and name and (split == "train" or name != split):
-            raise FileNotFoundError(f"{where} has no split {name!r} (dataset.splits.{split}); {hint(name, known)}")
+            raise UserError(f"{where} has no split {name!r} (dataset.splits.{split}); {hint(name, known)}")
     if "train" not in found:
-        raise ValueError(f"dataset.splits names no split for 'train'; {hint('train', known)}")
+        raise UserError(f"dataset.splits names no split for 'train'; {hint('train', known)}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 from genclspp.prompts.surfaces import parse
+from genclspp.suggest import UserError
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Perplexity:
 
     def __post_init__(self) -> None:
         if self.normalise not in ("mean", "whole", "sum", "pmi"):
-            raise ValueError(f"normalise={self.normalise!r}; expected 'mean', 'whole', 'sum' or 'pmi'")
+            raise UserError(f"normalise={self.normalise!r}; expected 'mean', 'whole', 'sum' or 'pmi'")
 
     @property
     def needs(self) -> Collection[str]:

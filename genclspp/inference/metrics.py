@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genclspp.settings import Metric
+from genclspp.suggest import UserError
 from genclspp.task import UNCERTAIN
 
 INVALID = "(invalid)"  # in brackets, so that it is not mistaken for a label
@@ -41,7 +42,7 @@ def compute(
 ) -> dict[str, float | None]:
     """All metrics of one cell, flat, as in its record; those of `more` under their own names.
 
-    Raises ValueError without predictions.
+    Raises UserError without predictions.
 
     accuracy           invalid answers and abstentions count as wrong; `_low` and `_high` are the ends of its
                        95 % interval by Wilson (1927), which stays inside 0..1 and holds for small samples
@@ -55,7 +56,7 @@ def compute(
     majority           accuracy of always answering the most frequent class of these examples
     """
     if not predictions:
-        raise ValueError("no predictions to evaluate; expected at least one")
+        raise UserError("no predictions to evaluate; expected at least one")
     count = len(predictions)
     correct = sum(p.label == p.gold for p in predictions)
     answered = sum(p.label is not None and p.label != UNCERTAIN for p in predictions)
@@ -184,7 +185,7 @@ def fit_temperature(
 ) -> float:
     """The temperature T that minimises the negative log-likelihood of softmax(scores / T); 1 without examples.
 
-    scores:       (examples, labels) log-scores; ValueError unless all are finite
+    scores:       (examples, labels) log-scores; UserError unless all are finite
     gold_indexes: (examples,) index of the gold label
     low, high:    bounds of T
 
@@ -195,7 +196,7 @@ def fit_temperature(
         return 1.0
     table, gold = np.asarray(scores, dtype=float), np.asarray(gold_indexes)
     if not np.isfinite(table).all():
-        raise ValueError("scores contain NaN or infinite values; expected finite log-scores")
+        raise UserError("scores contain NaN or infinite values; expected finite log-scores")
     # Softmax is invariant to a shift per example, and large scores would lose digits.
     table = table - table.max(axis=1, keepdims=True)
     chosen = table[np.arange(len(gold)), gold]

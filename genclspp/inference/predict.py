@@ -14,6 +14,7 @@ from genclspp.prompts.draft import Prompts
 from genclspp.settings import Metric
 from genclspp.store.artifacts import Artifact, stage
 from genclspp.store.files import write_json
+from genclspp.store.keys import key
 from genclspp.task import UNCERTAIN
 
 PREDICTIONS, VALIDATION, SUMMARY = "predictions.jsonl", "validation.jsonl", "summary.json"
@@ -145,11 +146,14 @@ def _vote(prompts: Prompts) -> dict[str, float]:
     return {"demonstration_vote": sum(item.vote == item.gold for item in items) / len(items)}
 
 
-def measure(
-    folder: Path, labels: Sequence[str], seed: int, metrics: Sequence[Metric] = ()
-) -> dict[str, float | None]:
-    """The metrics of what `predict` left in `folder`; those of validation begin with "validation/"."""
-    found = compute(read(folder), labels, seed, metrics)
+def measure(folder: Path, labels: Sequence[str], seed: int, metrics: Sequence[Metric] = ()) -> dict[str, Any]:
+    """The metrics of what `predict` left in `folder`; those of validation begin with "validation/".
+
+    "digest/test" tells the test examples from others, so that only results on the same ones are compared.
+    """
+    tested = read(folder)
+    found: dict[str, Any] = {"digest/test": key([(each.id, each.text, each.gold) for each in tested])}
+    found |= compute(tested, labels, seed, metrics)
     if validated := read(folder, VALIDATION):
         on_validation = compute(validated, labels, seed, metrics)
         found |= {f"validation/{name}": value for name, value in on_validation.items()}

@@ -9,13 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from genclspp import hub
 from genclspp.models import gguf
 from genclspp.models.policy import Policy
 from genclspp.models.precision import fastest
 from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import Step, Store, stage
 from genclspp.store.keys import digest
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
@@ -23,7 +24,7 @@ READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 def resolve(settings: ModelSettings, store: Store) -> Policy:
     """Find the base model, or make one with random weights if `model.config` is set; settle its precision.
 
-    raises: FileNotFoundError or ValueError if the model is missing, broken or unsafe
+    raises: UserError if the model is missing, broken or unsafe
     """
     made = _make(settings, store)
     if made:
@@ -65,27 +66,29 @@ def locate(settings: ModelSettings) -> Path:
         if spec and spec.submodule_search_locations:
             return _check_folder(Path(spec.submodule_search_locations[0]) / "model", settings)
     if not settings.path:
-        raise ValueError("model.path is empty; expected a folder in hub format or a hub id")
+        raise UserError("model.path is empty; expected a folder in hub format or a hub id")
     local = Path(settings.path).expanduser()
     if local.is_dir():
         return _check_folder(local, settings)
     # A hub id is "name" or "owner/name"; anything else was meant as a path.
     if local.is_absolute() or settings.path.startswith((".", "~")) or settings.path.count("/") > 1:
-        raise FileNotFoundError(f"model.path={settings.path!r} is not a folder; expected one in hub format")
+        raise UserError(f"model.path={settings.path!r} is not a folder; expected one in hub format")
     return _check_folder(_download(settings), settings)
 
 
 def _download(settings: ModelSettings) -> Path:
     from huggingface_hub import snapshot_download
 
+    is_out_of_reach = hub.is_out_of_reach()
     try:
         return Path(
             snapshot_download(settings.path, revision=settings.revision, allow_patterns=list(READ), max_workers=4)
         )
     except (OSError, ValueError, RuntimeError) as error:  # no network, no such id, no such revision
         package = f"; {gguf.install(settings.package)} installs it as a package" if settings.package else ""
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise FileNotFoundError(
+        said = str(error).strip().splitlines()[0].rstrip(".")
+        reason = "the hub cannot be reached" if is_out_of_reach else said
+        raise UserError(
             f"model.path={settings.path!r} is not a folder, and cannot be downloaded from the hub: "
             f"{reason}{package}"
         ) from error
@@ -94,17 +97,17 @@ def _download(settings: ModelSettings) -> Path:
 def _check_folder(folder: Path, settings: ModelSettings) -> Path:
     """Return `folder` if it holds a complete model in hub format, with code of its own only if that is trusted."""
     if not (folder / "config.json").exists():
-        raise FileNotFoundError(f"the model folder {folder} has no config.json; expected a folder in hub format")
+        raise UserError(f"the model folder {folder} has no config.json; expected a folder in hub format")
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
         found = f"only {pickled[0]}, a pickle, which can run code when it is loaded" if pickled else "no weights"
-        raise FileNotFoundError(f"the model folder {folder} holds {found}; expected *.safetensors")
+        raise UserError(f"the model folder {folder} holds {found}; expected *.safetensors")
     if not (folder / "tokenizer.json").exists():
-        raise FileNotFoundError(f"the model folder {folder} has no tokenizer.json; expected a fast tokenizer")
+        raise UserError(f"the model folder {folder} has no tokenizer.json; expected a fast tokenizer")
     config = read_config(folder)
     if not settings.trust_remote_code:
         if "auto_map" in config:
-            raise ValueError(
+            raise UserError(
                 f"the model in {folder} has code of its own; review it, then set model.trust_remote_code=true"
             )
         check_model_type(config, str(folder / "config.json"))
@@ -113,28 +116,28 @@ def _check_folder(folder: Path, settings: ModelSettings) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of `config.json`; raises ValueError if it is not a JSON object."""
+    """The content of `config.json`; raises UserError if it is not a JSON object."""
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+        raise UserError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(config, dict):
-        raise ValueError(f"{path} holds {config!r}; expected a JSON object")
+        raise UserError(f"{path} holds {config!r}; expected a JSON object")
     return config
 
 
 def check_model_type(config: Mapping[str, Any], where: str) -> None:
-    """Raise ValueError if transformers does not know the `model_type` of a configuration."""
+    """Raise UserError if transformers does not know the `model_type` of a configuration."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     kind = config.get("model_type")
     if kind not in CONFIG_MAPPING_NAMES:
-        raise ValueError(f"{where} has the unknown model_type {kind!r}; {hint(kind, CONFIG_MAPPING_NAMES)}")
+        raise UserError(f"{where} has the unknown model_type {kind!r}; {hint(kind, CONFIG_MAPPING_NAMES)}")
 
 
 def check_overrides(folder: Path, overrides: Mapping[str, Any]) -> None:
-    """Raise ValueError for an override that is no entry of the configuration of the model in `folder`."""
+    """Raise UserError for an override that is no entry of the configuration of the model in `folder`."""
     if not overrides:
         return
     from transformers import AutoConfig
@@ -147,7 +150,7 @@ def check_overrides(folder: Path, overrides: Mapping[str, Any]) -> None:
     for name in overrides:
         if name not in config:
             where = folder / "config.json"
-            raise ValueError(f"model.overrides.{name} is not an entry of {where}; {hint(name, config)}")
+            raise UserError(f"model.overrides.{name} is not an entry of {where}; {hint(name, config)}")
 
 
 def _check_weights(folder: Path) -> None:
@@ -161,7 +164,7 @@ def _check_weights(folder: Path) -> None:
             with safe_open(path, "np"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
+            raise UserError(f"{path} is not a complete safetensors file: {error}") from None
 
 
 def reason(error: Exception) -> str:

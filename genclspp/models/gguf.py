@@ -11,9 +11,10 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from genclspp import hub
 from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import stage
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 MAGIC = b"GGUF"
 
@@ -29,7 +30,7 @@ class GgufFile:
 def find(settings: ModelSettings) -> tuple[Path, ...]:
     """The pieces of the GGUF file that `settings` ask for; none where the model is a folder in hub format.
 
-    Raises FileNotFoundError for a file that is missing.
+    Raises UserError for a file that is missing.
     """
     path = Path(settings.path).expanduser()
     if settings.package:
@@ -44,15 +45,15 @@ def find(settings: ModelSettings) -> tuple[Path, ...]:
 
 
 def open_file(pieces: tuple[Path, ...], sha256: str | None) -> GgufFile:
-    """The file that `pieces` make; raises ValueError where it is not a GGUF file, or not the one expected."""
+    """The file that `pieces` make; raises UserError where it is not a GGUF file, or not the one expected."""
     with pieces[0].open("rb") as file:
         begins = file.read(len(MAGIC))
     if begins != MAGIC:
-        raise ValueError(f"{pieces[0]} is not a GGUF file: it begins with {begins!r}; expected {MAGIC!r}")
+        raise UserError(f"{pieces[0]} is not a GGUF file: it begins with {begins!r}; expected {MAGIC!r}")
     found = _digest(pieces)
     if sha256 and found != sha256:
         names = ", ".join(piece.name for piece in pieces)
-        raise ValueError(f"{names} has the SHA-256 {found}; expected {sha256} (model.sha256)")
+        raise UserError(f"{names} has the SHA-256 {found}; expected {sha256} (model.sha256)")
     return GgufFile(pieces, found)
 
 
@@ -60,7 +61,7 @@ def open_file(pieces: tuple[Path, ...], sha256: str | None) -> GgufFile:
 def convert(file: GgufFile, out: Path) -> None:
     """Leave weights in float32, tokenizer and chat template in `out`, a folder in hub format.
 
-    Raises ValueError where the file is truncated, or transformers does not know its architecture.
+    Raises UserError where the file is truncated, or transformers does not know its architecture.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -88,17 +89,17 @@ def _check(path: Path) -> None:
     except ModuleNotFoundError as error:
         if error.name != "gguf":
             raise  # it is there, but something that it needs is not
-        raise ValueError(f"{path} needs the Python package gguf to be read: pip install gguf") from None
+        raise UserError(f"{path} needs the Python package gguf to be read: pip install gguf") from None
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     try:
         field = GGUFReader(path).fields["general.architecture"]
         kind = bytes(field.parts[field.data[0]]).decode()
     except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a whole GGUF file: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not a whole GGUF file: {' '.join(str(error).split())}") from None
     known = sorted(set(GGUF_SUPPORTED_ARCHITECTURES) - {"general", "tokenizer"})
     if kind not in known:
-        raise ValueError(
+        raise UserError(
             f"{path} holds a model of architecture {kind!r}, which transformers cannot convert; "
             f"{hint(kind, known)}"
         )
@@ -139,7 +140,7 @@ def _in_package(name: str) -> Path:
     package, _, file = name.partition("/")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(
+        raise UserError(
             f"model.gguf names {name!r}, but the package {package} is not installed; expected it from: "
             f"{install(package)}"
         )
@@ -149,17 +150,18 @@ def _in_package(name: str) -> Path:
 def _require(path: Path) -> Path:
     if not path.is_file():
         near = sorted(file.name for file in path.parent.glob("*.gguf*")) if path.parent.is_dir() else []
-        raise FileNotFoundError(f"no GGUF file {path}" + (f"; {hint(path.name, near)}" if near else ""))
+        raise UserError(f"no GGUF file {path}" + (f"; {hint(path.name, near)}" if near else ""))
     return path
 
 
 def _download(path: str, name: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
+    is_out_of_reach = hub.is_out_of_reach()
     try:
         return Path(hf_hub_download(path, name, revision=revision))
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(
+        reason = "the hub cannot be reached" if is_out_of_reach else str(error).strip().splitlines()[0]
+        raise UserError(
             f"model.path={path!r} is not a folder, and {name!r} could not be downloaded from that hub id: {reason}"
         ) from error

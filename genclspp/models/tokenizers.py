@@ -16,6 +16,7 @@ from genclspp.prompts import thoughts
 from genclspp.prompts.draft import BEYOND, Budget, Frame, Turns
 from genclspp.prompts.surfaces import parse
 from genclspp.settings import ModelSettings
+from genclspp.suggest import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,7 +32,7 @@ TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 def tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
     """The tokenizer of the base model, which adds no special tokens and pads on the left.
 
-    raises: ValueError if it cannot be loaded, is not a fast one, or has no end-of-sequence token
+    raises: UserError if it cannot be loaded, is not a fast one, or has no end-of-sequence token
     """
     return _tokenizer(replace(policy, trained=None))
 
@@ -45,21 +46,21 @@ def _tokenizer(policy: Policy) -> "PreTrainedTokenizerBase":
     try:
         tokens = AutoTokenizer.from_pretrained(policy.folder, trust_remote_code=settings.trust_remote_code)
     except Exception as error:  # a broken file raises a KeyError, a TypeError or a bare Exception
-        raise ValueError(f"the tokenizer in {policy.folder} cannot be loaded: {folders.reason(error)}") from error
+        raise UserError(f"the tokenizer in {policy.folder} cannot be loaded: {folders.reason(error)}") from error
     if not tokens.is_fast:
-        raise ValueError(f"the tokenizer in {policy.folder} is a slow one; expected a fast one (tokenizer.json)")
+        raise UserError(f"the tokenizer in {policy.folder} is a slow one; expected a fast one (tokenizer.json)")
     tokens.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B")
     for name in ("bos", "eos"):
         token = getattr(settings, name)
         if token and token not in tokens.get_vocab():
-            raise ValueError(f"model.{name}={token!r} is not in the vocabulary of the model in {policy.folder}")
+            raise UserError(f"model.{name}={token!r} is not in the vocabulary of the model in {policy.folder}")
     if settings.bos:
         tokens.bos_token = settings.bos
     # A chat model ends a turn with the token of its template, whatever its tokenizer calls eos.
     if eos := settings.eos or _turn_end(tokens, settings):
         tokens.eos_token = eos
     if tokens.eos_token is None:
-        raise ValueError(f"the tokenizer in {policy.folder} has no end-of-sequence token; set model.eos")
+        raise UserError(f"the tokenizer in {policy.folder} has no end-of-sequence token; set model.eos")
     tokens.pad_token = tokens.pad_token or tokens.eos_token
     tokens.padding_side = "left"
     tokens.model_max_length = int(1e9)  # no limit here: `budget` keeps prompts short enough
@@ -95,7 +96,7 @@ def _newlines(policy: Policy) -> frozenset[int]:
 def frame(policy: Policy) -> Frame:
     """What stands around every prompt: the turns of the chat template if there is one, else the BOS token.
 
-    raises: ValueError if the chat template does not write the user's text
+    raises: UserError if the chat template does not write the user's text
     """
     return _frame(replace(policy, trained=None))
 
@@ -114,7 +115,7 @@ def _frame(policy: Policy) -> Frame:
     _, first, answer, following, last = _between(policy, ["system", "user", "assistant", "user"])
     longer = _between(policy, ["system", "user", "assistant", "user", "assistant", "user"])
     if longer != [before, query, answer, following, answer, following, after] or (first, last) != (query, after):
-        raise ValueError(
+        raise UserError(
             f"the chat template in {policy.folder} does not write all earlier turns alike; expected layout=single"
         )
     return Frame(before, after, joint="", reserved=reserved, turns=Turns(query, answer, following))
@@ -123,11 +124,11 @@ def _frame(policy: Policy) -> Frame:
 def layout(policy: Policy) -> str:
     """Where demonstrations stand: as set, else "turns" with a chat template and "plain" without one.
 
-    raises: ValueError for turns without a chat template
+    raises: UserError for turns without a chat template
     """
     has_template, wanted = bool(tokenizer(policy).chat_template), policy.settings.layout
     if wanted in ("turns", "single") and not has_template:
-        raise ValueError(
+        raise UserError(
             f"layout={wanted} needs a chat template, and the model in {policy.folder} has none; expected "
             "layout=plain"
         )
@@ -153,7 +154,7 @@ def _between(policy: Policy, roles: Sequence[str]) -> list[str]:
         pieces = re.split("|".join(map(re.escape, marks)), text)
         if len(pieces) == len(marks) + 1:
             return pieces
-    raise ValueError(
+    raise UserError(
         f"the chat template in {policy.folder} does not write the texts of its messages; expected layout=plain"
     )
 
@@ -165,7 +166,7 @@ def _special(tokens: "PreTrainedTokenizerBase") -> tuple[str, ...]:
 
 
 def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> None:
-    """Raise ValueError if a surface, encoded and decoded, does not parse to its label (unknown characters).
+    """Raise UserError if a surface, encoded and decoded, does not parse to its label (unknown characters).
 
     surfaces: label -> surface
     joint:    text before the surface in a completion
@@ -175,7 +176,7 @@ def check_answers(policy: Policy, surfaces: Mapping[str, str], joint: str) -> No
         ids = tokens.encode(joint + surface, add_special_tokens=False)
         written = tokens.decode(ids, skip_special_tokens=True).strip()
         if parse(written, surfaces) != label:
-            raise ValueError(
+            raise UserError(
                 f"the tokenizer in {policy.folder} cannot write the answer {surface!r}: it reads back as "
                 f"{written!r}; choose other dataset.names, strategy=numeric or another model"
             )
@@ -201,7 +202,7 @@ def budget(policy: Policy, completions: Sequence[str], thought_tokens: int = 0, 
 def thought_tokens(policy: Policy, rationales: Sequence[str], wanted: int | None) -> int:
     """Tokens that a thought may take, closing tag included: `wanted`, or a little more than the longest rationale.
 
-    raises: ValueError if `wanted` leaves no room beside the closing tag
+    raises: UserError if `wanted` leaves no room beside the closing tag
     """
     tokens = tokenizer(policy)
     known = [rationale for rationale in rationales if rationale.strip()]
@@ -213,19 +214,19 @@ def thought_tokens(policy: Policy, rationales: Sequence[str], wanted: int | None
         return min(max(taken) + SPARE if taken else UNKNOWN, max_length(policy) // 2)
     if wanted <= closing:
         why = f"the closing tag takes {closing} of them"
-        raise ValueError(f"reasoning.max_thought_tokens={wanted}; expected {closing + 1} or more: {why}")
+        raise UserError(f"reasoning.max_thought_tokens={wanted}; expected {closing + 1} or more: {why}")
     return wanted
 
 
 def max_length(policy: Policy) -> int:
     """Positions that may be used: as many as the model has, or fewer by `model.max_length`; 2048 if unknown.
 
-    raises: ValueError if `model.max_length` exceeds what the model has
+    raises: UserError if `model.max_length` exceeds what the model has
     """
     config = folders.read_config(policy.folder)
     config = config.get("text_config", config)
     own = config.get("max_position_embeddings") or config.get("n_positions")
     wanted = policy.settings.max_length
     if own and wanted and wanted > own:
-        raise ValueError(f"model.max_length={wanted} exceeds the {own} positions of the model in {policy.folder}")
+        raise UserError(f"model.max_length={wanted} exceeds the {own} positions of the model in {policy.folder}")
     return wanted or own or 2048

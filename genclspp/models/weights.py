@@ -8,7 +8,7 @@ from genclspp.models import folders
 from genclspp.models.policy import POLICY, Policy
 from genclspp.models.tokenizers import tokenizer
 from genclspp.settings import ModelSettings
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,7 +24,7 @@ def load(
 
     Parameters that the folder lacks, such as the prediction head of an encoder, are initialised with `model.seed`.
 
-    raises: ValueError if transformers cannot load the model, or PEFT rejects `lora`
+    raises: UserError if transformers cannot load the model, or PEFT rejects `lora`
     """
     import torch
     from transformers import GenerationConfig, set_seed
@@ -62,7 +62,7 @@ def load(
 def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
     """Compare the base model's weights with its configuration, and attach the adapter; reads no weights.
 
-    raises: ValueError if the model cannot be loaded, its weights have other shapes or lack layers, or PEFT rejects
+    raises: UserError if the model cannot be loaded, its weights have other shapes or lack layers, or PEFT rejects
             `lora` for this model
     """
     settings, folder = policy.settings, policy.folder
@@ -70,11 +70,11 @@ def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
     model, found = _read(folder, settings, **how)
     for name, there, wanted in sorted(found["mismatched_keys"]):
         shapes = f"{' x '.join(map(str, there))}, not {' x '.join(map(str, wanted))}"
-        raise ValueError(f"the weights in {folder} do not fit its configuration: {name} is {shapes}")
+        raise UserError(f"the weights in {folder} do not fit its configuration: {name} is {shapes}")
     # What an encoder lacks as a decoder is its head, which is initialised.
     if found["missing_keys"] and not settings.as_decoder:
         missing = sorted(found["missing_keys"])
-        raise ValueError(
+        raise UserError(
             f"the weights in {folder} do not fit its configuration: {len(missing)} of them are missing, "
             f"such as {missing[0]}"
         )
@@ -83,7 +83,7 @@ def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
 
 
 def _read(folder: Path, settings: ModelSettings, **how: Any) -> Any:
-    """What transformers reads from a folder; raises ValueError if it cannot."""
+    """What transformers reads from a folder; raises UserError if it cannot."""
     from transformers import AutoModelForCausalLM
 
     extra: dict[str, Any] = {**settings.overrides, **({"is_decoder": True} if settings.as_decoder else {})}
@@ -97,11 +97,11 @@ def _read(folder: Path, settings: ModelSettings, **how: Any) -> Any:
             **extra,
         )
     except Exception as error:  # whatever its configuration leads to: shapes, attention, a missing package
-        raise ValueError(f"the model in {folder} cannot be loaded: {folders.reason(error)}") from error
+        raise UserError(f"the model in {folder} cannot be loaded: {folders.reason(error)}") from error
 
 
 def _attach(model: Any, lora: Mapping[str, Any]) -> Any:
-    """The model with a new adapter; raises ValueError if PEFT rejects it."""
+    """The model with a new adapter; raises UserError if PEFT rejects it."""
     import torch
     from peft import get_peft_model
 
@@ -111,21 +111,21 @@ def _attach(model: Any, lora: Mapping[str, Any]) -> Any:
         if not any(f".{place}".endswith(f".{name}") for place, _ in model.named_modules()):
             layers = {place.rpartition(".")[2]: part for place, part in model.named_modules()}
             known = [place for place, part in layers.items() if isinstance(part, torch.nn.Linear)]
-            raise ValueError(f"sft.lora.target_modules names {name!r}, which the model lacks; {hint(name, known)}")
+            raise UserError(f"sft.lora.target_modules names {name!r}, which the model lacks; {hint(name, known)}")
     try:
         return get_peft_model(model, lora_config(lora))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"PEFT cannot attach sft.lora to the model: {folders.reason(error)}") from error
+        raise UserError(f"PEFT cannot attach sft.lora to the model: {folders.reason(error)}") from error
 
 
 def lora_config(lora: Mapping[str, Any]) -> Any:
-    """`peft.LoraConfig` of a causal language model; raises ValueError if PEFT rejects the settings."""
+    """`peft.LoraConfig` of a causal language model; raises UserError if PEFT rejects the settings."""
     from peft import LoraConfig
 
     try:
         return LoraConfig(task_type="CAUSAL_LM", **lora)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"peft.LoraConfig rejects sft.lora: {' '.join(str(error).split())}") from error
+        raise UserError(f"peft.LoraConfig rejects sft.lora: {' '.join(str(error).split())}") from error
 
 
 def disable_dropout(model: Any) -> None:

@@ -45,7 +45,7 @@ class Strategy(Protocol):
     """One edit of the draft: a frozen dataclass."""
 
     def check(self, task: Task) -> None:
-        """Raise ValueError if the task lacks what this strategy needs.
+        """Raise UserError if the task lacks what this strategy needs.
 
         A message that begins with a field ("shots=9 asks …") is shown with its full key ("train.icl.shots=9 …").
         """

@@ -7,6 +7,7 @@ from genclspp.prompts import thoughts
 from genclspp.prompts.draft import TEXT, Budget, Draft, Frame, Prompt, Prompts, Strategy
 from genclspp.prompts.surfaces import check_surfaces, list_surfaces
 from genclspp.section import in_full
+from genclspp.suggest import UserError
 from genclspp.task import UNCERTAIN, Example, Task
 
 WORDS = {
@@ -38,7 +39,7 @@ WORDS = {
 def build(
     examples: Iterable[Example], task: Task, strategies: Sequence[Strategy], frame: Frame, budget: Budget
 ) -> Prompts:
-    """Render the prompts of `examples`; raises ValueError if the fixed parts alone exceed the budget."""
+    """Render the prompts of `examples`; raises UserError if the fixed parts alone exceed the budget."""
     for strategy in strategies:
         strategy.check(task)
     draft = Draft(task.instruction, surfaces={})
@@ -52,7 +53,7 @@ def build(
 
 
 def check(strategy: Strategy, name: str, task: Task) -> None:
-    """Raise ValueError if the task lacks what a strategy needs. `name`: its key, such as "train.icl".
+    """Raise UserError if the task lacks what a strategy needs. `name`: its key, such as "train.icl".
 
     Call it once per task: some look at every training text.
     """
@@ -63,12 +64,12 @@ def check(strategy: Strategy, name: str, task: Task) -> None:
 
 
 def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draft:
-    """The draft of one example's prompt, edited by every strategy; ValueError if one leaves out the text."""
+    """The draft of one example's prompt, edited by every strategy; UserError if one leaves out the text."""
     draft = Draft(task.instruction, task.names)
     for strategy in strategies:
         draft = strategy(draft, example, task)
         if TEXT not in draft.query:
-            raise ValueError(
+            raise UserError(
                 f"the strategy {type(strategy).__name__} words the query as {draft.query!r}; expected {TEXT} "
                 "where the text goes"
             )
@@ -108,7 +109,7 @@ def render(draft: Draft, example: Example, task: Task, frame: Frame, budget: Bud
     """Render a draft as the prompt of `example`.
 
     A prompt over the budget loses, in this order, demonstrations, worst first, then the end of the text to
-    classify; never the words around it, the instruction, the labels or the answer. Raises ValueError if these
+    classify; never the words around it, the instruction, the labels or the answer. Raises UserError if these
     alone leave no room for a text.
     """
 
@@ -216,7 +217,7 @@ def _longest(text: str, fits: Callable[[str], bool]) -> str:
 
 
 def check_room(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
-    """Raise ValueError if the fixed parts leave no room for a text; the message names what would help."""
+    """Raise UserError if the fixed parts leave no room for a text; the message names what would help."""
 
     def length(draft: Draft, task: Task) -> int:
         return budget.count(_write(draft, "", task, frame))
@@ -236,7 +237,7 @@ def check_room(draft: Draft, task: Task, frame: Frame, budget: Budget) -> None:
         way = "shorten what strategies write as instruction and query, or choose a model with a longer context"
     else:
         way = "shorten dataset.instruction, or choose a model with a longer context"
-    raise ValueError(
+    raise UserError(
         f"the fixed part of a prompt of {task.name!r} takes {whole} tokens, {whole - budget.limit + 1} too many "
         f"to leave room for a text in the {budget.limit} that the model has for a prompt; {way}"
     )

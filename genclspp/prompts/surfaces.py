@@ -5,17 +5,18 @@ from collections.abc import Iterable, Mapping
 from unicodedata import category, normalize
 
 from genclspp.prompts import thoughts
+from genclspp.suggest import UserError
 
 
 def check_surfaces(surfaces: dict[str, str]) -> dict[str, str]:
-    """Return `surfaces`; raises ValueError if one is empty, or if two labels would be parsed as one."""
+    """Return `surfaces`; raises UserError if one is empty, or if two labels would be parsed as one."""
     seen: dict[str, str] = {}
     for label, surface in surfaces.items():
         if not _exact(surface):
-            raise ValueError(f"the surface of label {label!r} is empty")
+            raise UserError(f"the surface of label {label!r} is empty")
         other = seen.setdefault(_exact(surface), label)
         if other != label:
-            raise ValueError(f"labels {other!r} and {label!r} have the same surface {surface!r}")
+            raise UserError(f"labels {other!r} and {label!r} have the same surface {surface!r}")
     return surfaces
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from genclspp.report.paired import Difference, ExampleScores, baseline_of, compare
 from genclspp.report.records import STRATEGY, Record, are_sides_equal, chosen, split_words, words
 from genclspp.report.series import Series, find_duplicates, gather, values
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 Place = tuple[str, ...]  # the choice of a row, or of a column, for each of its words
 
@@ -53,7 +53,7 @@ def build(
     baseline: Sequence[str] = (),
     metric: str = "accuracy",
 ) -> Grid:
-    """Build the grid of `records`; raises ValueError for unknown words, and where series share an entry.
+    """Build the grid of `records`; raises UserError for unknown words, and where series share an entry.
 
     scores:   see `paired.reader`
     rows:     words; None takes those that differ between series and are not columns
@@ -130,7 +130,7 @@ def _default_rows(series: Sequence[Series], differing: Sequence[str], columns: S
 def _check_single(series: Sequence[Series]) -> None:
     for one, other in find_duplicates(series):
         keys = " and ".join(str(record.get("artifact/predict")) for record in (one, other))
-        raise ValueError(
+        raise UserError(
             f"the sweep {one.get('name')!r} has two records with the same choices and seed {one['seed']} "
             f"(artifact/predict {keys}), so settings changed in between; delete the older file"
         )
@@ -142,20 +142,20 @@ def _check_places(series: Sequence[Series], places: Sequence[object], differing:
         other = found.setdefault(place, each)
         apart = [word for word in differing if chosen(each.words, word) != chosen(other.words, word)]
         if other is not each:
-            raise ValueError(
+            raise UserError(
                 f"--rows and --columns do not separate cells that differ in {', '.join(apart)}; "
                 f"add {' or '.join(apart)}"
             )
 
 
 def _check_words(place: str, given: Sequence[str], records: Sequence[Record]) -> None:
-    """Raise ValueError for a word of --rows or --columns that no record knows."""
+    """Raise UserError for a word of --rows or --columns that no record knows."""
     known = _known(records)
     for word in given:
         if word == "seed":
-            raise ValueError(f"--{place} seed: values are averaged over seeds; {hint(word, known)}")
+            raise UserError(f"--{place} seed: values are averaged over seeds; {hint(word, known)}")
         if word not in known:
-            raise ValueError(f"unknown word {word!r} in --{place}; {hint(word, known)}")
+            raise UserError(f"unknown word {word!r} in --{place}; {hint(word, known)}")
 
 
 def _wanted(baseline: Sequence[str], records: Sequence[Record]) -> dict[str, Any]:
@@ -165,23 +165,23 @@ def _wanted(baseline: Sequence[str], records: Sequence[Record]) -> dict[str, Any
     for given in baseline:
         word, equals, choice = given.partition("=")
         if not equals:
-            raise ValueError(f"--baseline {given}: expected word=choice, such as rl=none")
+            raise UserError(f"--baseline {given}: expected word=choice, such as rl=none")
         if word not in known:
-            raise ValueError(f"unknown word {word!r} in --baseline; {hint(word, known)}")
+            raise UserError(f"unknown word {word!r} in --baseline; {hint(word, known)}")
         for name in ("train", "infer") if word == STRATEGY else (word,):
             choices = {str(record[name]): record[name] for record in records if record.get(name) is not None}
             if choice not in choices:
                 near = hint(choice, sorted(choices))
-                raise ValueError(f"--baseline {given}: no record has {name}={choice}; {near}")
+                raise UserError(f"--baseline {given}: no record has {name}={choice}; {near}")
             found[name] = choices[choice]
     return found
 
 
 def _check_metric(metric: str, records: Sequence[Record]) -> None:
-    """Raise ValueError for a metric that no record has a number for."""
+    """Raise UserError for a metric that no record has a number for."""
     numbers = {name for record in records for name, value in record.items() if isinstance(value, int | float)}
     if metric not in numbers - {"seed"}:
-        raise ValueError(f"unknown metric {metric!r}; {hint(metric, sorted(numbers - {'seed'}))}")
+        raise UserError(f"unknown metric {metric!r}; {hint(metric, sorted(numbers - {'seed'}))}")
 
 
 def _known(records: Sequence[Record]) -> list[str]:

@@ -14,6 +14,7 @@ from genclspp.inference import predict
 from genclspp.inference.metrics import Prediction
 from genclspp.report.records import STRATEGY, Record, is_knob_of
 from genclspp.report.series import Series, spread
+from genclspp.suggest import UserError
 from genclspp.task import UNCERTAIN
 
 RESAMPLES = 10_000
@@ -151,7 +152,7 @@ def reader(artifacts: Path, metric: str) -> Callable[[Record], ExampleScores | N
         try:
             found = predict.read(folder)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{folder / predict.PREDICTIONS} cannot be read as predictions ({error}); delete {folder}"
             ) from None
         return {each.id: float(counts(each)) for each in found}

@@ -9,7 +9,7 @@ from typing import Any
 from genclspp.settings import Cell
 from genclspp.store.artifacts import Step, manifest
 from genclspp.store.keys import key
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 Record = Mapping[str, Any]
 
@@ -52,6 +52,8 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
         for name, value in found.items():
             if (role, name) in (("think", "unclosed_share"), ("predict", "demonstration_vote")):
                 record[name] = value
+            if role in ("sft", "rl") and name == "parameters/trained":  # the last stage has trained the policy
+                record[name] = value
             if name in ("tokens", "temperature"):
                 record[f"{name}/{role}"] = record.get(f"{name}/{role}", 0) + value
             elif name.startswith(f"{role}/"):
@@ -82,23 +84,23 @@ def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
 
 
 def read_sweeps(results: Path, sweeps: Iterable[str]) -> list[dict[str, Any]]:
-    """The records of several sweeps, one after the other; raises ValueError for an unknown sweep."""
+    """The records of several sweeps, one after the other; raises UserError for an unknown sweep."""
     found = []
     for sweep in dict.fromkeys(sweeps):
         if not (results / sweep).is_dir():
             known = sorted(path.name for path in results.glob("*/"))
-            raise ValueError(f"no sweep {sweep!r} in {results}; {hint(sweep, known)}")
+            raise UserError(f"no sweep {sweep!r} in {results}; {hint(sweep, known)}")
         of_sweep = read(results / sweep)
         if not of_sweep:
-            raise ValueError(f"the sweep {sweep!r} has no records in {results / sweep}")
+            raise UserError(f"the sweep {sweep!r} has no records in {results / sweep}")
         found += of_sweep
     return found
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The records of a sweep, `outputs/results/<name>`, by file name; raises ValueError for a broken one."""
+    """The records of a sweep, `outputs/results/<name>`, by file name; raises UserError for a broken one."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder; expected the records of a sweep, outputs/results/NAME")
+        raise UserError(f"{folder} is not a folder; expected the records of a sweep, outputs/results/NAME")
     return [_read_one(path) for path in sorted(folder.glob("*.json"))]
 
 
@@ -170,10 +172,10 @@ def _read_one(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON, and of UTF-8
-        raise ValueError(f"{path} is not a record ({error}); {again}") from None
+        raise UserError(f"{path} is not a record ({error}); {again}") from None
     for name in ("accuracy", "seed"):
         if not isinstance(record, dict) or not isinstance(record.get(name), int | float):
-            raise ValueError(f"{path} is not a record (it has no {name}); {again}")
+            raise UserError(f"{path} is not a record (it has no {name}); {again}")
     return _with_knobs(record)
 
 

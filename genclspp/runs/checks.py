@@ -16,14 +16,14 @@ from genclspp.training import rewards, rl, sft
 
 
 def check_rewards(cell: Cell, side: Prompts, memory: Memory) -> None:
-    """Raise ValueError where a reward fails on the first prompt."""
+    """Raise UserError where a reward fails on the first prompt."""
     first, surfaces = side.items[0], list(side.surfaces.items())
     of = (first, surfaces, side.joint, side.thought_tokens, cell.rewards)
     memory.once(partial(rewards.check, side, cell.rewards), "check of the rewards", *of)
 
 
 def check_trainers(cell: Cell, base: Policy, count: int, memory: Memory) -> None:
-    """Raise ValueError where a library refuses its arguments, the model or an adapter of it.
+    """Raise UserError where a library refuses its arguments, the model or an adapter of it.
 
     count: prompts that RL learns from
     """

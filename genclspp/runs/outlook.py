@@ -54,14 +54,14 @@ class Outlook:
 
     @cached_property
     def _words(self) -> list[Mapping[str, str]]:
-        return join_sides([words(cell) for cell in self.cells])
+        return join_sides([choices_of(cell) for cell in self.cells])
 
     @cached_property
     def _apart(self) -> list[dict[str, str]]:
         return tell_apart(self._words)
 
 
-def words(cell: Cell) -> dict[str, str]:
+def choices_of(cell: Cell) -> dict[str, str]:
     """Word -> choice of a cell, as in its record; the path of data is left out, as its name says the same."""
     knobs = {name: str(value) for name, value in cell.knobs.items() if name != "dataset.path"}
     return {**cell.choices, "seed": str(cell.seed), **knobs}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from genclspp.store.artifacts import stage
 from genclspp.store.files import write_json
+from genclspp.suggest import UserError
 from genclspp.task import Example, normalise
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def find_nearest(
     """Query id -> its `k` nearest training examples by cosine similarity, nearest first.
 
     Never the query itself, by id or by normalised text, and never two with the same normalised text. Ties are
-    broken by the order in train. Raises ValueError if train has too few different texts.
+    broken by the order in train. Raises UserError if train has too few different texts.
 
     embedder: "tfidf", or a sentence-transformers model: a local folder or a hub id
     """
@@ -109,7 +110,7 @@ def _distinct(train: Sequence[Example]) -> list[Example]:
 def _require(wanted: int, available: int, what: str) -> None:
     # One more than wanted, as the query itself may be among them.
     if wanted < 1 or wanted >= available:
-        raise ValueError(
+        raise UserError(
             f"{wanted} {what} requested from {available} training examples with different texts; expected 1 to "
             f"{max(available - 1, 0)}"
         )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genclspp.suggest import UserError
+
 if TYPE_CHECKING:
     import numpy
 
@@ -23,7 +25,7 @@ class Embedder:
     def load(cls, path: str) -> "Embedder":
         """Load a local folder or a hub id.
 
-        Raises FileNotFoundError if it cannot be loaded, ValueError for a pooling other than mean or first token.
+        Raises UserError if it cannot be loaded, UserError for a pooling other than mean or first token.
         """
         from transformers import AutoModel, AutoTokenizer
 
@@ -33,7 +35,7 @@ class Embedder:
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             wanted = "expected tfidf, a folder or a hub id of a sentence-transformers model"
-            raise FileNotFoundError(f"embedder {path!r} cannot be loaded: {wanted} ({reason})") from None
+            raise UserError(f"embedder {path!r} cannot be loaded: {wanted} ({reason})") from None
         limit = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512))
         chosen = _settings(path, "sentence_bert_config.json").get("max_seq_length") or limit
         return cls(model, tokenizer, _pooling(path), min(chosen, limit))
@@ -68,7 +70,7 @@ def _pooling(path: str) -> str:
     modes = sorted(key for key, on in settings.items() if key.startswith("pooling_mode_") and on is True)
     known = {(): "mean", ("pooling_mode_mean_tokens",): "mean", ("pooling_mode_cls_token",): "first"}
     if tuple(modes) not in known:
-        raise ValueError(f"embedder {path!r} pools with {', '.join(modes)}; expected the mean or the first token")
+        raise UserError(f"embedder {path!r} pools with {', '.join(modes)}; expected the mean or the first token")
     return known[tuple(modes)]
 
 

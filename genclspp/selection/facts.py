@@ -11,6 +11,7 @@ from genclspp.prompts.draft import Strategy
 from genclspp.runs.plan import Plan
 from genclspp.selection import demonstrations, mine, scorers
 from genclspp.selection.scorers import Training
+from genclspp.suggest import UserError
 from genclspp.task import Example, Task
 
 FACTS = ("neighbours", "uncertain")
@@ -40,14 +41,14 @@ def establish(
 ) -> Facts:
     """Plan whatever facts `strategies` require for the prompts of `splits`; returns those already known.
 
-    Raises ValueError or OSError for whatever would stop a stage later.
+    Raises UserError for whatever would stop a stage later.
     """
     needed: dict[str, Mapping[str, Any]] = {}
     for strategy in strategies:
         needed |= strategy.requires()
     for fact in needed:
         if fact not in FACTS:
-            raise ValueError(f"a strategy requires the unknown fact {fact!r}; known: {', '.join(FACTS)}")
+            raise UserError(f"a strategy requires the unknown fact {fact!r}; known: {', '.join(FACTS)}")
     near: Mapping[str, tuple[Example, ...]] | None = {}
     marked: frozenset[str] | None = frozenset()
     sources: list[object] = []

@@ -19,6 +19,7 @@ from genclspp.prompts.draft import Prompts
 from genclspp.runs.plan import Plan
 from genclspp.settings import ModelSettings, SftSettings
 from genclspp.store.artifacts import Artifact
+from genclspp.suggest import UserError
 from genclspp.task import Example, Task
 from genclspp.training import sft
 
@@ -36,9 +37,9 @@ class Training:
 def check(
     plan: Plan, task: Task, scorers: Sequence[str], folds: int, policy: Policy, settings: SftSettings
 ) -> None:
-    """Raise ValueError for whatever would stop a scorer, or the stage mine."""
+    """Raise UserError for whatever would stop a scorer, or the stage mine."""
     if "trained" in scorers and not settings.enabled:
-        raise ValueError(
+        raise UserError(
             "uncertainty.scorers names 'trained', which fine-tunes with the cell's SFT settings, but sft is off; "
             "choose sft=full or sft=lora, or other scorers"
         )
@@ -123,7 +124,7 @@ def _check_folds(scorer: str, train: Sequence[Example], folds: int) -> None:
         held_out = set(fold)
         left = {example.label for position, example in enumerate(train) if position not in held_out}
         if len(left) < 2:
-            raise ValueError(
+            raise UserError(
                 f"the scorer {scorer!r} of uncertainty.scorers is trained out of fold, but without one of the "
                 f"folds the {len(train)} training examples have only the labels {sorted(left)}; expected two or "
                 "more"
@@ -137,4 +138,4 @@ def _check_model(plan: Plan, scorer: str, task: Task, policy: Policy) -> None:
         tokenizers.check_answers(judge, task.names, tokenizers.frame(judge).joint)
         _prompts(plan, task, judge)  # raises if there is no room for a text
     except (ValueError, OSError) as error:
-        raise ValueError(f"the scorer {scorer!r} of uncertainty.scorers cannot be used: {error}") from error
+        raise UserError(f"the scorer {scorer!r} of uncertainty.scorers cannot be used: {error}") from error

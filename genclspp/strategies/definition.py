@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from genclspp.prompts.draft import Draft
+from genclspp.suggest import UserError
 from genclspp.task import Example, Task
 
 
@@ -14,7 +15,7 @@ class Definition:
     def check(self, task: Task) -> None:
         missing = [label for label in task.labels if not task.definitions.get(label, "").strip()]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"the strategy definition needs dataset.definitions, but {task.name!r} defines "
                 f"{len(task.labels) - len(missing)} of {len(task.labels)} labels (missing: {missing[0]!r}"
                 f"{', …' if len(missing) > 1 else ''}); scripts/write_definitions.py drafts them"

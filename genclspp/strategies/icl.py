@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from genclspp.prompts.draft import Draft
+from genclspp.suggest import UserError
 from genclspp.task import Example, Task, normalise
 
 
@@ -24,12 +25,12 @@ class Icl:
 
     def __post_init__(self) -> None:
         if self.shots < 1:
-            raise ValueError(f"shots={self.shots}; expected 1 or more")
+            raise UserError(f"shots={self.shots}; expected 1 or more")
 
     def check(self, task: Task) -> None:
         available = len({normalise(example.text) for example in task.splits["train"]}) - 1
         if self.shots > available:
-            raise ValueError(
+            raise UserError(
                 f"shots={self.shots} asks for more demonstrations than there are; expected at most "
                 f"{available}, as {task.name!r} has {available} different training texts besides the query"
             )

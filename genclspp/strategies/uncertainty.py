@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from genclspp.prompts.draft import Draft
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 from genclspp.task import UNCERTAIN, Example, Task
 
 SCORERS = ("tfidf", "trained", "model")
@@ -35,25 +35,25 @@ class Uncertainty:
         # YAML has lists only, and a list would make the record unhashable.
         object.__setattr__(self, "scorers", tuple(self.scorers))
         if not self.scorers:
-            raise ValueError(f"scorers is empty; expected one or more of {', '.join(WANTED)}")
+            raise UserError(f"scorers is empty; expected one or more of {', '.join(WANTED)}")
         for name in self.scorers:
             if name not in SCORERS and "/" not in name:
-                raise ValueError(f"scorers names the unknown scorer {name!r}; {hint(name, WANTED)}")
+                raise UserError(f"scorers names the unknown scorer {name!r}; {hint(name, WANTED)}")
             if self.scorers.count(name) > 1:
-                raise ValueError(f"scorers names {name!r} twice; expected each scorer once")
+                raise UserError(f"scorers names {name!r} twice; expected each scorer once")
         if not 0 < self.fraction < 1:
-            raise ValueError(f"fraction={self.fraction}; expected a number between 0 and 1")
+            raise UserError(f"fraction={self.fraction}; expected a number between 0 and 1")
         if self.folds < 2:
-            raise ValueError(f"folds={self.folds}; expected 2 or more")
+            raise UserError(f"folds={self.folds}; expected 2 or more")
 
     def check(self, task: Task) -> None:
         if UNCERTAIN in task.labels:
-            raise ValueError(
+            raise UserError(
                 f"{task.name!r} has a label {UNCERTAIN!r}, which would be mistaken for the abstention that the "
                 "strategy uncertainty offers; rename the label in the data"
             )
         if self.surface in task.names.values():
-            raise ValueError(
+            raise UserError(
                 f"surface={self.surface!r} is the name of a label of {task.name!r}; expected another name for the "
                 "extra answer"
             )

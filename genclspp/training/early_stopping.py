@@ -23,6 +23,7 @@ from transformers import TrainerCallback
 from genclspp.progress import Watch
 from genclspp.settings import RlSettings
 from genclspp.store.files import write_json
+from genclspp.suggest import UserError
 from genclspp.training.expected_trainer import objective_terms
 from genclspp.trees import scoring
 
@@ -120,7 +121,7 @@ class EarlyStopping(TrainerCallback):
         known = [_parse_check(row) for row in state.log_history if f"{PREFIX}accuracy" in row]
         self.start = known[0] if known else self._check(state, model)
         if not self.start.is_finite:
-            raise ValueError(
+            raise UserError(
                 "the policy that RL starts from gives NaN or infinite probabilities; expected finite ones"
             )
 

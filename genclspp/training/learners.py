@@ -11,6 +11,7 @@ from genclspp.models.policy import Policy
 from genclspp.models.precision import autocast
 from genclspp.prompts.draft import Prompts
 from genclspp.settings import Reward, RlSettings
+from genclspp.suggest import UserError
 from genclspp.training import rewards
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Learner(Protocol):
         ...
 
     def check(self, args: Any, count: int) -> None:
-        """Raise ValueError if these arguments do not allow training on `count` prompts."""
+        """Raise UserError if these arguments do not allow training on `count` prompts."""
 
     def rows(self, model: Any, problem: Problem, prompts: Prompts) -> list[dict[str, Any]]:
         """The training data: one row per prompt, with the columns that the trainer reads."""
@@ -135,7 +136,7 @@ class Expected:
 
     def check(self, args: Any, count: int) -> None:
         if args.label_smoothing_factor:
-            raise ValueError(
+            raise UserError(
                 f"rl.args.label_smoothing_factor={args.label_smoothing_factor:g}; expected 0, "
                 "as rl=expected has no target tokens to smooth"
             )
@@ -208,7 +209,7 @@ def _check_generation(args: Any, count: int) -> None:
     """
     at_once = args.generation_batch_size // args.num_generations
     if count < at_once:
-        raise ValueError(
+        raise UserError(
             f"{count} prompts for RL; expected {at_once} or more, as completions of that many are sampled at once "
             "(a smaller rl.args.per_device_train_batch_size needs fewer)"
         )

@@ -18,6 +18,7 @@ from genclspp.prompts import thoughts
 from genclspp.prompts.draft import Prompts
 from genclspp.prompts.surfaces import parse
 from genclspp.settings import Reward
+from genclspp.suggest import UserError
 from genclspp.task import UNCERTAIN
 
 Function = TypeVar("Function", bound=Callable[..., list[float]])
@@ -122,7 +123,7 @@ def bind(reward: Reward) -> Any:
     The bound function passes whole completions on, with the tag that the prompt has opened for them. What TRL
     passes besides `COLUMNS` is left out, so that a reward gets the same from every learner.
 
-    raises: ValueError that names the reward, if it does not return one finite number per completion
+    raises: UserError that names the reward, if it does not return one finite number per completion
     """
     bound = partial(reward.function, **reward.args)
 
@@ -138,7 +139,7 @@ def bind(reward: Reward) -> Any:
 def check(prompts: Prompts, rewards: Sequence[Reward]) -> None:
     """Try each reward on completions of the first prompt: the right answer, an invalid text and an empty one.
 
-    raises: ValueError with the reward's name, file and line, if it raises an error or returns other than finite
+    raises: UserError with the reward's name, file and line, if it raises an error or returns other than finite
             numbers
     """
     first = replace(prompts, items=prompts.items[:1])
@@ -153,7 +154,7 @@ def check(prompts: Prompts, rewards: Sequence[Reward]) -> None:
             raise BadReward(_describe(error, reward)) from error
 
 
-class BadReward(ValueError):
+class BadReward(UserError):
     """A reward does not return one finite number per completion."""
 
 

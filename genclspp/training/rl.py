@@ -29,7 +29,7 @@ SUMMARY = "summary.json"
 
 
 def check(settings: RlSettings, count: int) -> None:
-    """Raise ValueError if the learner or its library rejects the settings for `count` training prompts."""
+    """Raise UserError if the learner or its library rejects the settings for `count` training prompts."""
     from genclspp.training.trainer import build_arguments, check_names
 
     learner = settings.learner
@@ -56,10 +56,10 @@ def fit(
     A policy with an adapter trains that adapter further; a base model gets a new one if `lora` is given.
     Without `held_out`, the last policy is left.
 
-    raises: ValueError if the policy gives NaN: at the start with `held_out`, at the end without
+    raises: UserError if the policy gives NaN: at the start with `held_out`, at the end without
     """
     from genclspp.training.checkpoints import forget_checkpoints
-    from genclspp.training.trainer import Listener, check_finite, train
+    from genclspp.training.trainer import Listener, check_finite, count_trained, train
 
     model = weights.load(policy, train=True, lora=lora, seed=seed)
     # TRL's `disable_dropout` misses the dropout inside attention.
@@ -77,7 +77,8 @@ def fit(
     else:
         check_finite(trainer)
         weights.save(trainer.model, policy, out)
-    write_json(out / SUMMARY, summary(trainer.state) | (stopping.summary() if stopping else {}))
+    learnt = {"parameters/trained": count_trained(trainer.model)}
+    write_json(out / SUMMARY, summary(trainer.state) | learnt | (stopping.summary() if stopping else {}))
     # The checkpoints go first: a run that resumes from one needs the policies that `forget` removes.
     forget_checkpoints(out)
     if stopping:

@@ -12,7 +12,7 @@ from genclspp.store.files import write_json
 
 
 def check(settings: SftSettings) -> None:
-    """Raise ValueError if TRL, PEFT or our trainer rejects the settings."""
+    """Raise UserError if TRL, PEFT or our trainer rejects the settings."""
     from trl import SFTConfig
 
     from genclspp.training.sft_trainer import check_arguments
@@ -27,14 +27,14 @@ def check(settings: SftSettings) -> None:
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
     """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`.
 
-    raises: ValueError if training ends with a NaN or infinite gradient
+    raises: UserError if training ends with a NaN or infinite gradient
     """
     from datasets import Dataset
     from trl import SFTConfig
 
     from genclspp.training.checkpoints import forget_checkpoints
     from genclspp.training.sft_trainer import TreeSFTTrainer
-    from genclspp.training.trainer import Listener, build_arguments, check_finite, train
+    from genclspp.training.trainer import Listener, build_arguments, check_finite, count_trained, train
 
     given = {"max_length": None, **settings.args}
     args = build_arguments(SFTConfig, given, "sft.args", seed, out, policy.settings.precision)
@@ -56,7 +56,8 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
     check_finite(trainer)
     weights.save(trainer.model, policy, out)
     tokens = sum(len(row["input_ids"]) for row in rows) * trainer.state.epoch  # a fraction if max_steps ends it
-    write_json(out / "summary.json", {**summary, "tokens": round(tokens)})
+    trained = {"tokens": round(tokens), "parameters/trained": count_trained(trainer.model)}
+    write_json(out / "summary.json", {**summary, **trained})
     forget_checkpoints(out)
 
 

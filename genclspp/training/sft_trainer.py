@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from trl import SFTConfig, SFTTrainer
 
+from genclspp.suggest import UserError
 from genclspp.trees.forward import call_cost, child_logprobs, log_softmax, next_token_logits, walk
 from genclspp.trees.support import supports
 from genclspp.trees.tree import Tree, children, common_prefix_length, grow, path
@@ -52,13 +53,13 @@ class TreeSFTTrainer(SFTTrainer):
 
     def __init__(self, model: Any, args: SFTConfig, *, packing: str = "tree", **rest: Any) -> None:
         if packing not in ("tree", "none"):
-            raise ValueError(f"packing is {packing!r}; expected 'tree' or 'none'")
+            raise UserError(f"packing is {packing!r}; expected 'tree' or 'none'")
         check_arguments(args)
         # By default, SFTTrainer also learns the prompts of data sets that come tokenised.
         args.completion_only_loss = True
         super().__init__(model, args, **rest)
         if self.aux_loss_enabled:
-            raise ValueError(
+            raise UserError(
                 "the model has a router auxiliary loss, which is not computed over token trees; "
                 "expected sft.args.router_aux_loss_coef=0"
             )
@@ -127,12 +128,12 @@ class TreeSFTTrainer(SFTTrainer):
 
 
 def check_arguments(args: SFTConfig) -> None:
-    """Raise ValueError for a loss or a batch format that token trees do not support."""
+    """Raise UserError for a loss or a batch format that token trees do not support."""
     wanted = {"loss_type": "nll", "label_smoothing_factor": 0, "packing": False, "padding_free": False}
     for name, value in wanted.items():
         found = getattr(args, name)
         if found != value:
-            raise ValueError(
+            raise UserError(
                 f"sft.args.{name}={found!r}; expected {value!r}, as SFT reads token trees and its loss is the "
                 "mean negative log-likelihood of completion tokens"
             )

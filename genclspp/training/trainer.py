@@ -11,7 +11,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from genclspp.progress import Watch
 from genclspp.section import SEEDS, Bounds
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 from genclspp.training.checkpoints import CHECKPOINTS, Checkpoints, describe_interruption, last_checkpoint
 
 CURVES = "training.jsonl"
@@ -66,7 +66,7 @@ def build_arguments(
 
     kind:   the library's class, such as `trl.SFTConfig`
     prefix: where `given` stands in the configuration, such as "sft.args"
-    raises: ValueError that names the key, if an argument is unknown, cannot be set or is rejected
+    raises: UserError that names the key, if an argument is unknown, cannot be set or is rejected
     """
     check_names([kind], given, prefix)
     _check_values(kind, given, prefix)
@@ -86,7 +86,7 @@ def build_arguments(
         made: Any = kind(**ours | dict(given))
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{kind.__name__} rejects {prefix}: {reason}") from error
+        raise UserError(f"{kind.__name__} rejects {prefix}: {reason}") from error
     # With several GPUs, the trainer would split each batch, and its tree, over all of them (DataParallel).
     if made.n_gpu > 1:
         made._n_gpu = 1
@@ -94,14 +94,14 @@ def build_arguments(
 
 
 def check_names(kinds: Sequence[type], given: Iterable[str], prefix: str) -> None:
-    """Raise ValueError for a name that is no field of any of `kinds`, or that users cannot set."""
+    """Raise UserError for a name that is no field of any of `kinds`, or that users cannot set."""
     known = list(dict.fromkeys(field.name for kind in kinds for field in fields(kind)))
     for name in given:
         if name in SETTLED:
-            raise ValueError(f"{prefix}.{name} cannot be set: it is determined by {SETTLED[name]}")
+            raise UserError(f"{prefix}.{name} cannot be set: it is determined by {SETTLED[name]}")
         if name not in known:
             owners = " or ".join(kind.__name__ for kind in kinds)
-            raise ValueError(f"unknown key {prefix}.{name}: {owners} has no such argument; {hint(name, known)}")
+            raise UserError(f"unknown key {prefix}.{name}: {owners} has no such argument; {hint(name, known)}")
 
 
 def _check_values(kind: type, given: Mapping[str, Any], prefix: str) -> None:
@@ -111,12 +111,12 @@ def _check_values(kind: type, given: Mapping[str, Any], prefix: str) -> None:
         options = get_args(hints[name]) or (hints[name],)  # of int | None: int and NoneType
         if not _fits(value, set(options)):
             wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-            raise ValueError(f"{prefix}.{name}={value!r}; expected {wanted}")
+            raise UserError(f"{prefix}.{name}={value!r}; expected {wanted}")
         bounds = BOUNDS.get(name)
         if bounds and isinstance(value, int | float) and not bounds.allow(value):
-            raise ValueError(f"{prefix}.{name}={value}; expected {bounds}")
+            raise UserError(f"{prefix}.{name}={value}; expected {bounds}")
     if given.get("max_steps") == 0:  # which transformers takes for -1
-        raise ValueError(f"{prefix}.max_steps=0; expected 1 or more, or -1 to train for num_train_epochs")
+        raise UserError(f"{prefix}.max_steps=0; expected 1 or more, or -1 to train for num_train_epochs")
 
 
 def _fits(value: Any, options: set[Any]) -> bool:
@@ -167,14 +167,19 @@ def train(trainer: Any, out: Path) -> dict[str, float]:
     return _numeric(result.metrics)
 
 
+def count_trained(model: Any) -> int:
+    """How many parameters training changes: all, or those of the adapter."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def check_finite(trainer: Any) -> None:
-    """Raise ValueError if a gradient was NaN or infinite, and so a trained weight is.
+    """Raise UserError if a gradient was NaN or infinite, and so a trained weight is.
 
     The losses that the trainer logs do not tell: it leaves out those that are NaN.
     """
     trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     if not all(torch.isfinite(weight).all() for weight in trained):
-        raise ValueError(
+        raise UserError(
             "training diverged: weights are NaN or infinite; "
             f"expected a learning_rate below {trainer.args.learning_rate:g}"
         )

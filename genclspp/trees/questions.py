@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from genclspp.suggest import UserError
 from genclspp.trees.tree import Tree, common_prefix_length, grow, path
 
 
@@ -38,7 +39,7 @@ def tokenise(tokenizer: Any, prompts: list[str], labels: list[str]) -> list[Ques
     are tokenised together with each label. If fewer than OVERLAP tokens of that tail agree with those of the
     prompt, the whole prompt is tokenised instead.
 
-    raises: ValueError for a prompt that is left without a context, such as an empty one
+    raises: UserError for a prompt that is left without a context, such as an empty one
     """
     whole = encode(tokenizer, prompts)
     # Many prompts end alike ("\nLabel:"), so each distinct tail is tokenised once with each label.
@@ -79,7 +80,7 @@ def _build_question(prompt: str, ids: list[int], joined: list[tuple[int, list[in
     # Cut where the label that changes most begins. For the others, the tokens up to `kept` move into the answer.
     cut = min(kept for kept, _ in joined)
     if cut == 0:
-        raise ValueError(
+        raise UserError(
             f"no token of the prompt {prompt[:80]!r} is left unchanged by its labels; expected at least one"
         )
     return Question(ids[:cut], ids[cut:], [ids[cut:kept] + new for kept, new in joined])

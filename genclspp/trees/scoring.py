@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genclspp.suggest import UserError
 from genclspp.trees import generation
 from genclspp.trees.forward import NodeLogprobs, evaluating
 from genclspp.trees.questions import build_tree, encode, tokenise
@@ -53,7 +54,7 @@ def score(
     """Score all labels under all prompts, without gradient.
 
     add_eos: whether the EOS token that ends a label counts into its log-probability and length
-    raises:  ValueError without labels, without an EOS token, and for a prompt of which the labels keep no token
+    raises:  UserError without labels, without an EOS token, and for a prompt of which the labels keep no token
     """
     with evaluating(model):
         blocks = [
@@ -75,9 +76,9 @@ BLOCK = 2**15  # answers in one tree; bounds the memory of the tree's Python lis
 def _blocks(tokenizer: Any, prompts: list[str], labels: list[str]) -> list[list[str]]:
     """The prompts, cut into blocks that are read as one tree each."""
     if tokenizer.eos_token_id is None:
-        raise ValueError("the tokenizer has no eos_token; expected one, as it marks the end of a label")
+        raise UserError("the tokenizer has no eos_token; expected one, as it marks the end of a label")
     if not labels:
-        raise ValueError("labels is empty; expected at least one")
+        raise UserError("labels is empty; expected at least one")
     step = max(BLOCK // len(labels), 1)
     return [prompts[k : k + step] for k in range(0, len(prompts), step)]
 

@@ -149,6 +149,23 @@ def test_predictions_keep_the_whole_text_also_where_the_model_read_less(warm: Wa
         assert {row["truncated"] for row in kept} == {truncated}
 
 
+def test_the_record_says_how_many_parameters_were_trained(warm: Warm, tmp_path: Path):
+    words = ("-m", *TINY, *TINY_RL, "sft=full,lora,none", "rl=none,grpo", "+rl.args.max_steps=1")
+    warm.run(*words, outputs=tmp_path).require()
+    trained = {(record["sft"], record["rl"]): record.get("parameters/trained") for record in records(tmp_path)}
+    whole = trained["full", "grpo"]
+    assert trained["full", "none"] == trained["none", "grpo"] == whole
+    assert trained["lora", "none"] == trained["lora", "grpo"]
+    assert 0 < trained["lora", "grpo"] < whole
+    assert trained["none", "none"] is None
+
+
+def test_an_experiment_takes_another_model(warm: Warm, tmp_path: Path):
+    words = ("experiment=pilot_rl", "dataset=tickets", "seed=0")
+    warm.run(*TINY, *words, outputs=tmp_path).require()
+    assert [record["model"] for record in records(tmp_path, "pilot_rl")] == ["tiny"]
+
+
 def test_cells_that_fail_are_counted_at_the_end(warm: Warm, tmp_path: Path):
     # The second learns to give no numbers.
     words = ("-m", *TINY, "sft.args.max_steps=3", "sft.args.learning_rate=1e-4,1e30")

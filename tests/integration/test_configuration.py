@@ -90,6 +90,13 @@ def test_every_experiment_expands_into_different_valid_cells(choice: str):
     assert str(config.hydra.mode).endswith("MULTIRUN")
 
 
+@pytest.mark.parametrize("model", choices("model"))
+def test_every_experiment_takes_every_model(model: str):
+    words = [f"model={model}", *([f"model.{PLACES[model]}"] if model in PLACES else [])]
+    for choice in choices("experiment"):
+        assert cell(f"experiment={choice}", *words).model == cell(*words).model
+
+
 def test_the_pairings_are_the_three_by_three_matrix():
     cells = [compose.cell(one.config) for one in jobs(composed("experiment=pairings"))]
     names = ("zero_shot", "icl", "numeric")

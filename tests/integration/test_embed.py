@@ -8,6 +8,7 @@ import numpy
 import pytest
 
 from genclspp.selection import demonstrations
+from genclspp.suggest import UserError
 from genclspp.task import Example
 
 
@@ -36,7 +37,7 @@ def test_embedded_neighbours_understand_paraphrases(minilm):
 
 
 def test_missing_embedder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"embedder '.*nowhere' cannot be loaded: expected tfidf"):
+    with pytest.raises(UserError, match=r"embedder '.*nowhere' cannot be loaded: expected tfidf"):
         demonstrations._embedded(["a"], ["b"], str(tmp_path / "nowhere"))
 
 

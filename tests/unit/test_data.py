@@ -18,6 +18,7 @@ from genclspp.data import readers, sampling
 from genclspp.data.labels import choose_order, class_names
 from genclspp.data.load import load
 from genclspp.settings import DatasetSettings
+from genclspp.suggest import UserError
 from genclspp.task import SPLITS, Example, Task, normalise
 from tests.generated import quick
 
@@ -521,7 +522,7 @@ def test_bad_hub_input_gives_one_clear_sentence(hub, settings, parts):
 
 
 def _assert_one_sentence(call: Callable[[], Any], parts: list[str]) -> None:
-    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+    with pytest.raises(UserError) as caught:
         call()
     message = str(caught.value)
     assert "\n" not in message

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from genclspp.report.records import read, read_sweeps, split_words
+from genclspp.suggest import UserError
 
 
 def write(folder: Path, **record: object) -> None:
@@ -44,7 +45,7 @@ def test_a_broken_record_is_named(tmp_path: Path, content: bytes):
 
 
 def test_a_missing_folder_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(UserError, match="nowhere"):
         read(tmp_path / "nowhere")
 
 
