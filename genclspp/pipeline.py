@@ -68,8 +68,7 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     base, labels = walk.base, walk.task.labels
     measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
     settled = {"layout": tokenizers.layout(base), "precision": base.settings.precision, "weights": base.source}
-    measured |= {"is_random": _is_random(cell, memory), **settled}
-    record = records.summarise(cell, done.steps, measured)
+    record = records.summarise(cell, done.steps, {**settled, "is_random": _is_random(cell, memory), **measured})
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:

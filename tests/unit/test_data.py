@@ -510,7 +510,7 @@ def test_hub_subset_is_chosen_by_name(hub):
         ({"path": "saved", "text": "txt"}, ["split train", "'txt'", "did you mean 'text'"]),
         ({"path": "saved", "splits": {"train": "trian"}}, ["'trian'", "did you mean 'train'"]),
         ({"path": "doubled"}, ["doubled holds dev and eval", "dataset.splits.validation=dev"]),
-        ({"path": "nowhere"}, ["nowhere", "not found", "expected an id on the hub"]),
+        ({"path": "nowhere"}, ["nowhere", "not found", "the hub cannot be reached"]),
     ],
 )
 def test_bad_hub_input_gives_one_clear_sentence(hub, settings, parts):
