@@ -32,9 +32,8 @@ def stop(error: Exception) -> SystemExit:
 def report(error: Exception) -> str:
     """One sentence about an error; the log receives its traceback."""
     if not hasattr(error, "told"):  # a cell tells it first, and what ends the program may tell it again
-        sentence = explain(error)
-        log = _log_file()
-        if not _is_mendable(error):
+        sentence, log = explain(error), _log_file()
+        if _what_to_mend(error) is None:
             sentence += f"; a bug in genclspp or in a part that was added to it: the traceback is in {log}"
         _write_traceback(log, sentence, error)
         vars(error)["told"] = sentence
@@ -44,12 +43,6 @@ def report(error: Exception) -> str:
 def state(error: Exception) -> Literal["failed", "skipped"]:
     """What an error makes of its cell."""
     return "skipped" if isinstance(error, Skipped) else "failed"
-
-
-def _is_mendable(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return error.filename is not None or error.errno == errno.ENOSPC
-    return isinstance(error, UserError) or type(error).__module__.split(".")[0] in ("hydra", "omegaconf")
 
 
 def _log_file() -> Path:
@@ -77,10 +70,18 @@ def wants_traceback() -> bool:
 
 
 def explain(error: BaseException) -> str:
-    """What explains an error: one sentence, or several faults, a line each.
+    """What explains an error: one sentence, or several faults, a line each."""
+    sentence = _what_to_mend(error)
+    if sentence is not None:
+        return sentence
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 2:  # a worker's message holds its whole traceback: its first line and its last say enough
+        lines = [lines[0], lines[-1]]
+    return f"{type(error).__name__}: {' '.join(lines)[:300]}"
 
-    Messages of Hydra and OmegaConf are recognised and rewritten.
-    """
+
+def _what_to_mend(error: BaseException) -> str | None:
+    """What a user can mend; None for a bug. Messages of Hydra and OmegaConf are recognised and rewritten."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines)
     if isinstance(error, OverrideParseException):
@@ -103,17 +104,15 @@ def explain(error: BaseException) -> str:
     if missing:
         at_home = suggestions.unknown_key(missing[1], sys.argv[1:])
         return at_home or f"unknown key {missing[1]}; {_near_key(missing[1])}"
+    if isinstance(error, UserError):  # one sentence, or the faults of a file, a line each
+        return str(error).strip()
+    if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
+        return text or type(error).__name__
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full"
-    if isinstance(error, UserError):  # one sentence, or the faults of a file, a line each
-        return str(error).strip()
-    if _is_mendable(error):
-        return text or type(error).__name__
-    if len(lines) > 2:  # a worker's message holds its whole traceback: its first line and its last say enough
-        text = f"{lines[0]} {lines[-1]}"
-    return f"{type(error).__name__}: {text[:300]}"
+    return None
 
 
 def _null_choice() -> str:

@@ -138,6 +138,10 @@ def install(package: str) -> str:
 
 def _in_package(name: str) -> Path:
     package, _, file = name.partition("/")
+    if not file or not package.isidentifier():
+        raise UserError(
+            f"model.gguf names {name!r}; expected PACKAGE/FILE, as model.package is an installed package"
+        )
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(

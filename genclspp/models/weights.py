@@ -84,8 +84,12 @@ def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
 
 def _read(folder: Path, settings: ModelSettings, **how: Any) -> Any:
     """What transformers reads from a folder; raises UserError if it cannot."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    if settings.as_decoder:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+        if not hasattr(config, "is_decoder"):
+            raise UserError(f"model.as_decoder=true is for encoders; {folder} holds a {config.model_type} model")
     extra: dict[str, Any] = {**settings.overrides, **({"is_decoder": True} if settings.as_decoder else {})}
     try:
         return AutoModelForCausalLM.from_pretrained(

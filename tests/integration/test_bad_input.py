@@ -233,7 +233,7 @@ CASES: dict[str, tuple[Callable[[World], Words], Words]] = {
         ("rl.args.learning_rate=inf", "a finite number"),
     ),
     "no epochs": (
-        lambda w: ("sft=full", "sft.args.num_train_epochs=0"),
+        lambda w: ("sft.args.max_steps=-1", "sft.args.num_train_epochs=0"),
         ("sft.args.num_train_epochs=0", "more than 0"),
     ),
     "no steps": (lambda w: ("sft=full", "sft.args.max_steps=0"), ("sft.args.max_steps=0", "num_train_epochs")),

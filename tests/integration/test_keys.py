@@ -44,7 +44,7 @@ SMALL = (
     "dataset.test_size=4",
 )
 SAMPLING = (
-    *("rl.args.per_device_train_batch_size=4", "rl.args.num_generations=2", "rl.args.save_steps=2"),
+    *("rl.args.per_device_train_batch_size=4", "rl.args.num_generations=2"),
     "rl.examples=8",
 )
 # Another value for a key whose own does not suggest one.
@@ -238,7 +238,10 @@ def base(world: World, words: Sequence[str]) -> DictConfig:
     if group == "model" and choice != "tiny":
         bare = ["model.package=null", "model.gguf=[]", "model.sha256=null", "model.bos=null", "model.eos=null"]
         more += [f"model.path={world.model}", *bare]
-    return composed(*more, *words)
+    made = composed(*more, *words)
+    if group == "model" and choice != "tiny":
+        made.model.overrides = {}  # those of another model
+    return made
 
 
 def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
