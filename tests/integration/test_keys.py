@@ -240,7 +240,7 @@ def base(world: World, words: Sequence[str]) -> DictConfig:
         more += [f"model.path={world.model}", *bare]
     made = composed(*more, *words)
     if group == "model" and choice != "tiny":
-        made.model.overrides = {}  # those of another model
+        made.model.overrides, made.model.as_decoder = {}, False  # what fits another model
     return made
 
 
