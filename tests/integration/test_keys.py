@@ -239,7 +239,10 @@ def base(world: World, words: Sequence[str]) -> DictConfig:
     if group == "model" and choice != "tiny":
         bare = ["model.package=null", "model.gguf=[]", "model.sha256=null", "model.bos=null", "model.eos=null"]
         more += [f"model.path={world.model}", *bare]
-    return composed(*more, *words)
+    config = composed(*more, *words)
+    if f"model.path={world.model}" in more:
+        config.model.overrides = {}  # those of a preset are for its own architecture
+    return config
 
 
 def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
