@@ -173,9 +173,9 @@ def _words(words: Sequence[str], outputs: Path) -> list[str]:
     flags = [word for word in words if re.match(r"--(config|cfg|help|info)", word)]
     rest = [word for word in words if word not in flags]
     last = {key_of(word): place for place, word in enumerate(rest)}
-    is_bare = "sft=none" in rest and not any(word.startswith(("rl=", "strategy")) for word in rest[len(TINY) :])
     idle = {"sft.args.max_steps=1"} if "sft=none" in rest else set()
-    idle |= {"dataset.train_size=24"} if is_bare else set()
+    if "sft=none" in rest and not any("icl" in word or word.startswith("rl=") for word in rest[len(TINY) :]):
+        idle |= {"dataset.train_size=24"}
     kept = [
         word
         for place, word in enumerate(rest)

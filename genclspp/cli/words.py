@@ -34,9 +34,9 @@ def read(words: Sequence[str]) -> list[str]:
     _refuse_flags(words)
     first: dict[str, str] = {}
     for word in filter(is_setting, words):
-        other = first.setdefault(key_of(word), word)
-        if other is not word:
+        if other := first.get(key_of(word)):
             raise UserError(f"{other} and {word} set the same key; expected each key once")
+        first[key_of(word)] = word
     many = [MANY[0]] if set(MANY) & set(words) else []
     return [*many, *(_name_as_text(word) for word in words if word not in MANY)]
 

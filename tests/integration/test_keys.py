@@ -21,6 +21,7 @@ from genclspp.runs.plan import Memory
 from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import Store
 from genclspp.task import SPLITS
+from tests.cli import Warm
 from tests.tiny import TINY
 
 CONF = Path(compose.CONF)
@@ -334,3 +335,36 @@ class Typed:
     def __init__(self, config: DictConfig, key: str) -> None:
         self.overrides, self.runtime = config.hydra.overrides.copy(), config.hydra.runtime
         self.overrides.task = [f"{key}=…"]
+
+
+EXPERIMENT = """# @package _global_
+name: mine
+rl:
+  solved: 0.5
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      seed: 0,1
+"""
+
+
+def test_a_key_of_an_experiment_without_effect_is_refused(warm: Warm, tmp_path: Path):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(EXPERIMENT)
+    words = (f"--config-dir={tmp_path / 'conf'}", "model=tiny", "tracking=none", "experiment=mine")
+    done = warm.run(*words[:1], words[-1], "dataset.train_size=80", outputs=tmp_path / "outputs")
+    assert done.err == (
+        "error: rl.focus=all leaves out no solved example: rl.solved needs rl.focus=unsolved "
+        "(set by experiment=mine)\n"
+    )
+    # Other choices are the command line's, and the experiment cannot know them.
+    rest = ("rl=none", "seed=0", *SMALL[2:], "sft.args.max_steps=1")
+    warm.run(*words, *rest, outputs=tmp_path / "outputs").require()
+
+
+def test_a_key_that_one_cell_of_a_sweep_uses_stops_no_sweep(warm: Warm, tmp_path: Path):
+    words = ("-m", *SMALL, "sft.args.max_steps=1", "rl=none", "decode=ppl,greedy", "predict.max_new_tokens=9")
+    assert "2 cells" in warm.run(*words, outputs=tmp_path).require().out
+    done = warm.run(*words[:-2], "decode=ppl,constrained", words[-1], outputs=tmp_path)
+    assert "decode=ppl writes no completion: predict.max_new_tokens needs decode=greedy" in done.err

@@ -17,7 +17,8 @@ from genclspp.task import Example, Task, normalise
 from tests.cli import TINY, Warm, artifacts, records
 from tests.tiny import TINY as SMALL
 
-MINED = (*TINY, "strategy=uncertainty", "strategy.uncertainty.folds=2")
+ZERO_SHOT = (*TINY, "strategy=uncertainty")
+MINED = (*ZERO_SHOT, "strategy.uncertainty.folds=2")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def other(warm: Warm, outputs: Path) -> Path:
     """A folder in hub format that is not the cell's model."""
-    words = (*MINED, "model.config.hidden_size=32", "model.seed=1", "strategy.uncertainty.scorers=[nonesuch/]")
+    words = (*ZERO_SHOT, "model.config.hidden_size=32", "model.seed=1", "strategy.uncertainty.scorers=[nonesuch/]")
     assert warm.run(*words, outputs=outputs).code == 1  # checking it makes the model
     (base,) = artifacts(outputs, "base")
     return base
@@ -103,7 +104,8 @@ def test_every_scorer_is_carried_out_once_and_the_record_stays_that_of_the_cell(
     again = warm.run(*words, outputs=outputs).require()
     assert not again.computed()
     assert "marked uncertain" not in again.out
-    beside = warm.run(*words, "strategy=[uncertainty,numeric]", "name=beside", outputs=outputs).require()
+    numbered = [word.replace("strategy=uncertainty", "strategy=[uncertainty,numeric]") for word in words]
+    beside = warm.run(*numbered, "name=beside", outputs=outputs).require()
     assert beside.computed().keys().isdisjoint({"mine", "mine_sft", "mine_score"})
     assert beside.computed()["sft"] == 1
 
@@ -116,7 +118,7 @@ def test_a_scorer_of_the_same_weights_says_the_same(warm, outputs, other):
         f"model.path={other}",
         f"strategy.uncertainty.scorers=[model,{other}]",
     )
-    done = warm.run(*MINED, *words, outputs=outputs).require()
+    done = warm.run(*ZERO_SHOT, *words, outputs=outputs).require()
     assert done.computed()["mine_score"] == 0  # the test before has read it
     assert done.reused()["mine_score"] == 1  # equal work is one step
 
@@ -146,7 +148,7 @@ def test_a_scorer_of_the_same_weights_says_the_same(warm, outputs, other):
 def test_a_scorer_that_cannot_be_used_is_one_sentence(warm, tmp_path, words, needles):
     (tmp_path / "empty").mkdir()
     given = [word.format(empty=tmp_path / "empty") for word in words]
-    done = warm.run(*MINED, *given, outputs=tmp_path / "outputs")
+    done = warm.run(*ZERO_SHOT, *given, outputs=tmp_path / "outputs")
     assert done.code == 1
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
@@ -156,8 +158,10 @@ def test_a_scorer_that_cannot_be_used_is_one_sentence(warm, tmp_path, words, nee
     assert {path.parent.name for path in artifacts(tmp_path / "outputs")} <= {"base"}
 
 
-def test_what_is_not_mined_need_not_be_there(warm, tmp_path):
+def test_how_to_mine_is_refused_where_nothing_is_mined(warm, tmp_path):
     """No training and no demonstrations: nothing shows which examples are uncertain."""
     words = ("sft=none", "strategy.uncertainty.scorers=[trained,/nowhere/model]")
-    done = warm.run(*MINED, *words, outputs=tmp_path).require()
-    assert not done.computed()["mine"]
+    done = warm.run(*ZERO_SHOT, *words, outputs=tmp_path)
+    assert "strategy.uncertainty.scorers needs SFT, RL or icl" in done.err
+    warm.run(*ZERO_SHOT, "sft=none", outputs=tmp_path).require()
+    assert not artifacts(tmp_path, "mine")
