@@ -95,8 +95,8 @@ def _check(path: Path) -> None:
     try:
         field = GGUFReader(path).fields["general.architecture"]
         kind = bytes(field.parts[field.data[0]]).decode()
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a whole GGUF file: {' '.join(str(error).split())}") from None
+    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:  # in words about arrays of bytes
+        raise UserError(f"{path} is not a whole GGUF file; was its download cut off?") from error
     known = sorted(set(GGUF_SUPPORTED_ARCHITECTURES) - {"general", "tokenizer"})
     if kind not in known:
         raise UserError(
@@ -138,6 +138,8 @@ def install(package: str) -> str:
 
 def _in_package(name: str) -> Path:
     package, _, file = name.partition("/")
+    if not file:
+        raise UserError(f"model.gguf names {name!r}, but the model comes from a package; expected PACKAGE/FILE")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
