@@ -31,7 +31,6 @@ from genclspp.settings import Cell
 from genclspp.store.artifacts import Step, Store
 from genclspp.store.files import write_json
 from genclspp.strategies.reasoning import Think
-from genclspp.suggest import UserError
 from genclspp.task import Task
 from genclspp.training import rl, sft
 
@@ -51,10 +50,16 @@ def plan(cell: Cell, memory: Memory) -> Plan:
 
     Raises UserError for whatever would stop one of them: data, model, prompt length, settings.
     """
+    task = read(cell, memory)
+    checks.check_metrics(cell, task, memory)
+    has_run = records.path_of(cell).exists()  # then the libraries have accepted it; to import them takes seconds
+    if not has_run:
+        checks.check_arguments(cell, _rewarded(cell, task), memory)
     walk = start(cell, memory)
     policy = _learn(walk)
     _infer(walk, policy)
-    _check_trainers(walk)
+    if not has_run:
+        checks.check_model(cell, walk.base, memory)
     return walk.plan
 
 
@@ -115,15 +120,19 @@ def _describe(step: Step, computed: bool) -> str | None:
 
 def start(cell: Cell, memory: Memory) -> Walk:
     """Load the data and find the base model of a cell; its plan is still empty."""
-    store = Store(Path(cell.outputs) / "artifacts")
-    task = memory.once(lambda: load(cell.dataset), "task", cell.dataset)
+    task, store = read(cell, memory), Store(Path(cell.outputs) / "artifacts")
     base = memory.once(lambda: folders.resolve(cell.model, store), "model", cell.model)
-    walk = Walk(cell, task, base, Plan(store, memory, notes=list(task.notes)))
+    return Walk(cell, task, base, Plan(store, memory, notes=list(task.notes)))
+
+
+def read(cell: Cell, memory: Memory) -> Task:
+    """Load the data of a cell; raises UserError if it lacks what the strategies or thoughts need."""
+    task = memory.once(lambda: load(cell.dataset), "task", cell.dataset)
     if cell.reasoning.enabled and cell.sft.enabled:
-        _check_rationales(task)
+        checks.check_rationales(task)
     for name, strategy in (*cell.strategies("train"), *cell.strategies("infer")):
         memory.once(partial(render.check, strategy, name, task), "check of a strategy", task, name, strategy)
-    return walk
+    return task
 
 
 def prompts(walk: Walk, splits: Sequence[str], strategies: Sequence[Strategy], *, blank: bool = False) -> Prompts:
@@ -181,17 +190,6 @@ def _room(base: Policy, draft: Draft, cell: Cell) -> Budget:
     if isinstance(sampled, int):  # other types are rejected with the trainer's arguments
         wanted = max(wanted, sampled - draft.thought_tokens)
     return tokenizers.budget(base, completions, draft.thought_tokens, wanted)
-
-
-def _check_rationales(task: Task) -> None:
-    train = task.splits["train"]
-    bare = [example.id for example in train if not example.rationale.strip()]
-    if bare:
-        raise UserError(
-            f"with reasoning=think, SFT learns thoughts from rationales, but {len(bare)} of the {len(train)} "
-            f"training examples of {task.name!r} have none (the first: {bare[0]!r}); set dataset.rationale to "
-            "their column, or choose sft=none"
-        )
 
 
 def _learn(walk: Walk) -> Policy:
@@ -290,11 +288,8 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
     return Scored(side, texts, scores, thought, completions, prior, prompt_scores)
 
 
-def _check_trainers(walk: Walk) -> None:
-    """Raise UserError where a library would refuse its arguments or the model. The import alone takes seconds."""
-    cell, there = walk.cell, len(walk.task.splits["train"])
-    if records.path_of(cell).exists():
-        return  # the cell has run, so they were accepted
+def _rewarded(cell: Cell, task: Task) -> int:
+    """How many prompts RL learns from."""
+    there = len(task.splits["train"])
     rest = there - _taught(there, cell.rl.warmup) if cell.rl.focus == "rest" else there
-    count = rest if cell.rl.examples is None else min(cell.rl.examples, rest)
-    checks.check_trainers(cell, walk.base, count, walk.plan.memory)
+    return rest if cell.rl.examples is None else min(cell.rl.examples, rest)

@@ -23,6 +23,8 @@ class Bounds:
     def __str__(self) -> str:
         if math.isinf(self.high):
             return f"more than {self.low:g}" if self.is_open else f"{self.low:g} or more"
+        if self.is_open:
+            return f"more than {self.low:g} and less than {self.high:g}"
         return f"a number between {self.low:g} and {self.high:.10g}"
 
 

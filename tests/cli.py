@@ -59,6 +59,7 @@ else:
 for number, path in enumerate((os.devnull, job["out"], job["err"])):
     os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
 os.environ.update(job["env"])
+sys.path[:0] = job["env"].get("PYTHONPATH", "").split()  # of a new process, Python itself would do this
 sys.argv = ["run.py", *job["words"]]
 runpy.run_path("run.py", run_name="__main__")
 """

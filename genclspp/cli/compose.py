@@ -111,7 +111,7 @@ def cell(config: DictConfig) -> Cell:
         knobs=_knobs(config, plain),
         train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
         infer=_strategies(both if infer is None else infer, "strategy" if infer is None else "infer"),
-        decoder=typed.part(plain.get("decode"), "decode"),
+        decoder=_with(typed.part(plain.get("decode"), "decode"), "decode", ("needs", "scores", "choose")),
         rewards=tuple(_reward(name, part) for name, part in (plain.get("reward") or {}).items()),
         metrics=tuple(_metric(name, part) for name, part in (plain.get("metric") or {}).items()),
         config=plain,
@@ -198,7 +198,11 @@ def _at(plain: Mapping[str, Any], key: str) -> Any:
 def _strategies(parts: Any, key: str) -> tuple[Any, ...]:
     if not isinstance(parts, Mapping):
         raise UserError(f"{key}={parts!r}; expected a mapping of strategies")
-    made = [typed.part(part, f"{key}.{name}") for name, part in parts.items() if part is not None]
+    made = [
+        _with(typed.part(part, f"{key}.{name}"), f"{key}.{name}", ("check", "requires", "__call__"))
+        for name, part in parts.items()
+        if part is not None
+    ]
     kinds = [type(part).__name__ for part in made]
     for kind in kinds:
         if kinds.count(kind) > 1:
@@ -206,6 +210,14 @@ def _strategies(parts: Any, key: str) -> tuple[Any, ...]:
                 f"{key} names the strategy {kind} twice ({', '.join(parts)}); expected each strategy once"
             )
     return tuple(made)
+
+
+def _with(part: Any, key: str, wanted: Sequence[str]) -> Any:
+    """A part that has all that its kind needs; raises UserError if not."""
+    lacking = [name for name in wanted if not hasattr(part, name)]
+    if lacking:
+        raise UserError(f"{key}: {type(part).__name__} lacks {lacking[0]}; expected {', '.join(wanted)}")
+    return part
 
 
 def _reward(name: str, values: Any) -> Reward:
@@ -231,11 +243,25 @@ def _function(
     if not isinstance(function, FunctionType):
         raise UserError(f"{key}._target_={values['_target_']!r} is not a function")
     args = {name: value for name, value in values.items() if name not in ("_target_", *ours)}
+    _require_arguments(function, passed, key)
     known = [argument for argument in _arguments(function) if argument not in passed]
     for name in args:
         if name not in known:
             raise UserError(f"unknown key {key}.{name}; {hint(name, [*ours, *known])}")
     return function, args
+
+
+def _require_arguments(function: Any, passed: Sequence[str], key: str) -> None:
+    """Raise UserError if a function cannot take what it is passed, by name."""
+    takes_all = any(
+        given.kind is inspect.Parameter.VAR_KEYWORD for given in inspect.signature(function).parameters.values()
+    )
+    lacking = [name for name in passed if name not in _arguments(function)]
+    if lacking and not takes_all:
+        raise UserError(
+            f"{key}: {function.__name__}({', '.join(_arguments(function))}) does not take {', '.join(lacking)}, "
+            "which it is passed by name; expected **_ for those that it ignores"
+        )
 
 
 def _arguments(function: Any) -> list[str]:

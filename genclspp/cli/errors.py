@@ -20,7 +20,10 @@ from omegaconf import OmegaConf
 
 from genclspp.cli import suggestions
 from genclspp.cli.compose import CONF
+from genclspp.cli.words import NUMBER
 from genclspp.suggest import Skipped, UserError, hint
+
+NO_CHOICE = "override must be a string or a list"  # what Hydra says of sft=null, reasoning=true or precision=16
 
 
 def stop(error: Exception) -> SystemExit:
@@ -51,7 +54,7 @@ def _log_file() -> Path:
         if isinstance(handler, logging.FileHandler):
             return Path(handler.baseFilename)
     typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("outputs=")]
-    return Path(typed[-1] if typed else "outputs") / "logs" / "errors.log"
+    return Path((typed[-1] if typed else "") or "outputs") / "logs" / "errors.log"
 
 
 def _write_traceback(log: Path, sentence: str, error: Exception) -> None:
@@ -86,9 +89,13 @@ def _what_to_mend(error: BaseException) -> str | None:
     text = " ".join(lines)
     if isinstance(error, OverrideParseException):
         wanted = "expected key=value, key=[a,b] for a list, 'key=\"a b\"' for spaces or special characters"
+        if "=" not in str(error.override):
+            wanted = "expected key=value, or key=a,b for several values, without spaces"
         return f"cannot read {error.override!r}; {wanted}"
-    if "override must be a string or a list" in text:
-        return _null_choice()
+    if mark := getattr(error, "problem_mark", None):
+        return f"{mark.name}, line {mark.line + 1} is not valid YAML: {vars(error)['problem']}"
+    if NO_CHOICE in text:
+        return _no_choice()
     several = re.match(r"Ambiguous value for argument '(.+?)=(.+?)' 1\.", text)
     if several:
         wanted = f"sweep over them: {suggestions.command_of(sys.argv[1:])}"
@@ -97,16 +104,16 @@ def _what_to_mend(error: BaseException) -> str | None:
         return f"{several[1]}={several[2]} names several values; {wanted}"
     choice = re.match(r"In '[^']*': Could not find '([^']+)'", text) or re.match(r"Could not find '([^']+)'", text)
     if choice and "Available options" in text:
-        group, _, name = choice[1].rpartition("/")
+        group, _, name = choice[1].partition("/")
         known = [line for line in lines[lines.index(_line(lines, "Available options")) + 1 :] if " " not in line]
-        return f"unknown choice {group}={name}; {hint(name, known)}"
+        return f"unknown choice {group}={name}; {suggestions.own(group, name) or hint(name, known)}"
     missing = re.search(r"Could not override '([^']+)'", text)
     if missing:
         at_home = suggestions.unknown_key(missing[1], sys.argv[1:])
         return at_home or f"unknown key {missing[1]}; {_near_key(missing[1])}"
     if isinstance(error, UserError):  # one sentence, or the faults of a file, a line each
         return str(error).strip()
-    if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
+    if type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "yaml"):
         return text or type(error).__name__
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
@@ -115,13 +122,14 @@ def _what_to_mend(error: BaseException) -> str | None:
     return None
 
 
-def _null_choice() -> str:
-    """Name the group that null was chosen for, as Hydra's message does not."""
+def _no_choice() -> str:
+    """Name the group that null, a number or a truth was chosen for, as Hydra's message does not."""
     for word in sys.argv[1:]:
-        found = re.fullmatch(r"([\w/]+)(@\w+)?=(?:.*,)?null(?:,.*)?", word)
-        known = sorted(path.stem for path in (Path(CONF) / found[1]).glob("*.yaml")) if found else []
-        if known:
-            return f"{word}: null is not a choice; known: {', '.join(known)}"
+        group, _, typed = word.partition("=")
+        known = sorted(path.stem for path in (Path(CONF) / group.partition("@")[0]).glob("*.yaml"))
+        wrong = [value for value in typed.split(",") if NUMBER.fullmatch(value)]
+        if known and wrong:
+            return f"unknown choice {group}={wrong[0]}; {hint(wrong[0], known)}"
     return "null is not a choice of any group"
 
 
@@ -139,10 +147,14 @@ def _near_key(key: str) -> str:
             config = compose_again("config", [suggestions.first_alternative(word) for word in typed])
     except Exception:  # another word is wrong too, so there is no configuration to compare with
         return "--cfg job lists the known keys"
+    if key.startswith("strategy@"):
+        return hint(key, ["strategy@train", "strategy@infer"])
     side, _, knob = key.partition(".")
-    if side in ("strategy", "train", "infer") and not OmegaConf.select(config, side):
+    choice = knob.split(".")[0]
+    is_there = (Path(CONF) / "strategy" / f"{choice}.yaml").is_file()
+    if side in ("strategy", "train", "infer") and is_there and not OmegaConf.select(config, side):
         group = "strategy" if side == "strategy" else f"strategy@{side}"
-        return f"it exists once {group}={knob.split('.')[0]} is chosen"
+        return f"it exists once {group}={choice} is chosen"
     section, _, name = key.rpartition(".")
     while section and not OmegaConf.is_dict(OmegaConf.select(config, section)):
         section, _, name = section.rpartition(".")

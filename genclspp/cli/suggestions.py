@@ -12,13 +12,8 @@ from omegaconf import OmegaConf
 
 from genclspp.cli.compose import CONF
 from genclspp.cli.words import MANY, key_of
-
-# Short names that people type -> the name of the key. Where several keys have it, that of SFT is meant.
-SHORT = {
-    "lr": "learning_rate",
-    "epochs": "num_train_epochs",
-    "batch_size": "per_device_train_batch_size",
-}
+from genclspp.data.readers import ENDINGS
+from genclspp.suggest import SHORT
 
 
 def command(words: Sequence[str]) -> str:
@@ -48,6 +43,20 @@ def unknown_key(key: str, words: Sequence[str]) -> str | None:
     return told if len(found) > 1 else f"{told} {command_of(words)}"
 
 
+def own(group: str, name: str) -> str | None:
+    """How to choose data or a model of one's own, or several choices, if that was typed as one choice."""
+    if group in ("strategy", "reward", "metric") and "+" in name:
+        return f"to combine choices, type {group}=[{name.replace('+', ',')}]"
+    is_file = Path(name).suffix in (*ENDINGS, ".gguf")
+    if group not in ("dataset", "model") or not ("/" in name or is_file):
+        return None
+    is_id = name.count("/") == 1 and not is_file and not Path(name).exists()
+    place = "hub" if is_id else "local"
+    what = {"dataset": "a data set", "model": "a model"}[group]
+    whose = "from the hub" if is_id else "of your own"
+    return f"for {what} {whose}, type {group}={place} {group}.path={name}"
+
+
 def mend(words: Sequence[str]) -> list[str]:
     """The words with each key that has one home at home, and the choice that it needs beside it."""
     mended: list[str] = []
@@ -66,11 +75,11 @@ def mend(words: Sequence[str]) -> list[str]:
 def homes(key: str, words: Sequence[str]) -> list[tuple[str, str]]:
     """The keys that an unknown one may mean, each with the choice that it takes (empty: it is there already).
 
-    An unknown key is a bare name, or one in `SHORT` below some section.
+    A bare name may be that of any key (of SFT's, if it is in `SHORT` and several have it); a longer one may lack
+    its beginning or its middle: `icl.shots`, `sft.learning_rate`.
     """
     place, _, name = key.rpartition(".")
-    is_group = (Path(CONF) / key.partition("@")[0]).is_dir()
-    if is_group or (place and name not in SHORT):
+    if (Path(CONF) / key.partition("@")[0]).is_dir():
         return []
     config = _composed(tuple(word for word in words if _is_choice(word)))
     if OmegaConf.select(config, key) is not None:
@@ -79,7 +88,9 @@ def homes(key: str, words: Sequence[str]) -> list[tuple[str, str]]:
     there = [known for known in keys(OmegaConf.to_container(config)) if known.rpartition(".")[2] == name]
     there = [known for known in there if not known.startswith("model.advice.")]
     if place:
-        return [(known, "") for known in there if known.startswith(f"{place.partition('.')[0]}.")]
+        section = place.partition(".")[0]
+        inside = [(known, "") for known in there if known.startswith(f"{section}.")]
+        return inside or [(known, choice) for known, choice in _in_other_choices(name) if f".{key}" in known][:1]
     if key in SHORT:
         there = [known for known in there if known.startswith("sft.")] or there
     return [(known, "") for known in there] or _in_other_choices(name)[:1]

@@ -86,12 +86,15 @@ def target(values: Any, key: str) -> Any:
     """The object that `_target_` names."""
     from pkgutil import resolve_name
 
+    if key.endswith("._target_"):
+        raise UserError(f"{key}={values!r} stands alone; expected it below a name, as in NAME: {{_target_: …}}")
     if not isinstance(values, Mapping) or "_target_" not in values:
         raise UserError(f"{key}={values!r}; expected a mapping with a _target_")
     try:
         return resolve_name(values["_target_"])
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{key}._target_={values['_target_']!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the part's own file raises when it is read
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, SyntaxError | NameError) else str(error)
+        raise UserError(f"{key}._target_={values['_target_']!r} cannot be imported: {reason}") from error
 
 
 def _is_required(field: dataclasses.Field, values: Mapping[str, Any]) -> bool:

@@ -29,7 +29,8 @@ def is_setting(word: str) -> bool:
 def read(words: Sequence[str]) -> list[str]:
     """The words as Hydra takes them: `-m` first, and the name of a sweep as text, as in name=2024.
 
-    Raises UserError for a key that is set twice, of which Hydra would take the last, or typed like a flag.
+    Raises UserError for a key that is set twice (Hydra would take the last), a list that makes a choice twice (it
+    would take one), and a key that is typed like a flag.
     """
     _refuse_flags(words)
     first: dict[str, str] = {}
@@ -37,6 +38,7 @@ def read(words: Sequence[str]) -> list[str]:
         if other := first.get(key_of(word)):
             raise UserError(f"{other} and {word} set the same key; expected each key once")
         first[key_of(word)] = word
+        _refuse_repeats(word)
     many = [MANY[0]] if set(MANY) & set(words) else []
     return [*many, *(_name_as_text(word) for word in words if word not in MANY)]
 
@@ -49,6 +51,17 @@ def _name_as_text(word: str) -> str:
     return "name=" + ",".join(f"'{name}'" if NUMBER.fullmatch(name) else name for name in names)
 
 
+def _refuse_repeats(word: str) -> None:
+    """Refuse a list that makes the same choice twice: reward=[correct,correct]."""
+    group, _, value = word.partition("=")
+    if "." in group or not re.fullmatch(r"\[[^\[\]]*\]", value):
+        return
+    names = [name.strip() for name in value[1:-1].split(",")]
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise UserError(f"{word} names {twice[0]!r} twice; expected each choice once")
+
+
 def _refuse_flags(words: Sequence[str]) -> None:
     """Say how a key is set, for one that was typed like a flag: --decode=ppl, or --decode ppl."""
     from hydra._internal.utils import get_args_parser
@@ -57,13 +70,14 @@ def _refuse_flags(words: Sequence[str]) -> None:
     wrong, meant = "", list(words)
     for place, word in enumerate(words):
         name, has_value, _ = word.partition("=")
-        if not name.startswith("--") or any(flag.startswith(name) for flag in known):
+        if not name.startswith("-") or name in known:
             continue
         follows = words[place + 1] if place + 1 < len(words) else "-"
         is_pair = not has_value and not follows.startswith("-") and "=" not in follows
-        if has_value or is_pair:
-            wrong = wrong or word
-            meant[place] = word.lstrip("-") + (f"={follows}" if is_pair else "")
+        if not has_value and not is_pair:
+            raise UserError(f"{word} is not a flag; --help lists what can be typed")
+        wrong = wrong or word
+        meant[place] = word.lstrip("-") + (f"={follows}" if is_pair else "")
         if is_pair:
             meant[place + 1] = ""
     if wrong:

@@ -50,12 +50,14 @@ def build(tables: Mapping[str, Table], settings: DatasetSettings) -> Checked:
 
 
 def _require_columns(table: Table, settings: DatasetSettings) -> None:
-    for key in ("text", "label", "rationale", "id", "ambiguous"):
-        column = getattr(settings, key)
-        if table.rows and column is not None and column not in table.columns:
-            raise UserError(
-                f"{table.source} has no column {column!r} (dataset.{key}); {hint(column, table.columns)}"
-            )
+    keys = ("text", "label", "rationale", "id", "ambiguous")
+    wanted = {key: column for key in keys if (column := getattr(settings, key)) is not None}
+    missing = {key: column for key, column in wanted.items() if column not in table.columns}
+    if table.rows and missing:
+        # A csv file without a header shows its first row as what is known.
+        where = ", line 1 names" if table.source.lower().endswith((".csv", ".tsv")) else " has"
+        told = " and ".join(f"no column {column!r} (dataset.{key})" for key, column in missing.items())
+        raise UserError(f"{table.source}{where} {told}; {hint(next(iter(missing.values())), table.columns)}")
 
 
 def _read_split(split: str, table: Table, settings: DatasetSettings, checked: Checked) -> tuple[Example, ...]:
@@ -83,7 +85,7 @@ def _read_split(split: str, table: Table, settings: DatasetSettings, checked: Ch
             blame(number, f"id {example.id!r} is also at {checked.places[example.id]}; expected {wanted}")
         if labels and example.label not in labels:
             known = hint(example.label, labels) if len(faults) < SHOWN else ""  # slow, and the others do not show
-            blame(number, f"label {example.label!r} in split {split!r} is not in train; {known}")
+            blame(number, f"label {example.label[:60]!r} in split {split!r} is not in train; {known}")
         checked.places.setdefault(example.id, f"{table.source}, {table.place(number)}")
         found.append(example)
     refuse(table.source, [*table.faults, *faults])
@@ -151,7 +153,8 @@ def _label(value: Any, classes: tuple[str, ...] | None, drops: bool) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int):
-        raise UserError(f"is {kind(value)} ({value}); expected a name or number")
+        found = value if isinstance(value, float) else kind(value)
+        raise UserError(f"is {found}; expected a name or a whole number")
     return str(value).strip()
 
 

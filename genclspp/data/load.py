@@ -51,7 +51,7 @@ def load(settings: DatasetSettings) -> Task:
     return Task(
         name=source.name,
         labels=order,
-        instruction=settings.instruction or source.instruction or INSTRUCTIONS[settings.language],
+        instruction=_instruction(settings, source),
         names=names,
         definitions=definitions,
         splits=drawn,
@@ -59,6 +59,12 @@ def load(settings: DatasetSettings) -> Task:
         list_labels=settings.list_labels,
         notes=(f"{source.name}: {told}", *source.unread),
     )
+
+
+def _instruction(settings: DatasetSettings, source: Source) -> str:
+    if settings.instruction is not None:  # it may be empty, which asks for none
+        return settings.instruction
+    return source.instruction or INSTRUCTIONS[settings.language]
 
 
 def _from_tickets(settings: DatasetSettings) -> Source:
@@ -79,11 +85,13 @@ def _from_files(settings: DatasetSettings) -> Source:
         files, unread = splits.find_files(path, settings)
         tables = {split: readers.read_file(file) for split, file in files.items()}
         order, definitions = labels.read_order(path), labels.read_definitions(path)
-    elif path.exists() or path.suffix.lower() in readers.ENDINGS:
+    elif path.exists() or (path.suffix.lower() in readers.ENDINGS and "://" not in settings.path):
         tables = {"train": readers.read_file(path)}
         order, definitions = None, {}
+    elif "://" in settings.path:
+        raise UserError(f"dataset.path={settings.path} is an address; expected a file or folder on this machine")
     else:
-        raise UserError(f"dataset.path={settings.path}: no such file or folder")
+        raise UserError(f"dataset.path={settings.path}: no such file or folder{readers.near(path)}")
     rows, origin = examples.build(tables, settings), str(path / "labels.json")
     if order is None:
         order, origin = labels.class_names(tables, settings)
@@ -135,9 +143,10 @@ def _carve(
     # A seed per split: with the same one, test and validation would draw by the same order.
     rest, part = sampling.carve(train, settings.validation_fraction, settings.seed + SPLITS.index(split))
     if not part:
+        labels = ", ".join(repr(example.label) for example in train[:3]) + (", …" if len(train) > 3 else "")
         raise UserError(
-            f"the train split ({len(train)} examples) is too small to carve {split} from; expected a label with "
-            "more than one example"
+            f"no two of the {len(train)} training examples have the same label ({labels}), so none can be taken "
+            f"for {split}; is {settings.label!r} (dataset.label) the column of labels?"
         )
     return rest, part
 

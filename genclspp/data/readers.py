@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 
 from genclspp import hub
 from genclspp.data.faults import Fault
-from genclspp.suggest import UserError, hint
+from genclspp.suggest import UserError, hint, nearest
 
 ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
 
@@ -48,15 +49,22 @@ def read_file(path: Path) -> Table:
     Raises UserError if there is no such file, UserError if it cannot be read at all.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"{path} ends in {path.suffix!r}; expected a file in {', '.join(ENDINGS)}")
+        found = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise UserError(f"{path} {found}; expected one of {', '.join(ENDINGS)}")
     if not path.is_file():
-        raise UserError(f"no such file: {path}")
+        raise UserError(f"no such file: {path}{near(path)}")
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
     text = read_text(path)
     if path.suffix.lower() in (".csv", ".tsv"):
         return _read_csv(path, text, "," if path.suffix.lower() == ".csv" else "\t")
     return _read_json_lines(path, text)
+
+
+def near(path: Path) -> str:
+    """The end of a message about a path that is not there: what beside it was probably meant."""
+    found = nearest(path.name, [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else [])
+    return f"; did you mean {found!r}?" if found else ""
 
 
 def read_text(path: Path) -> str:
@@ -70,7 +78,9 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
-        raise UserError(f"{path}, line {line} is not valid UTF-8 (byte 0x{byte:02x})") from None
+        raise UserError(
+            f"{path}, line {line} is not valid UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
+        ) from None
 
 
 def read_json(path: Path) -> Any:
@@ -82,8 +92,10 @@ def read_json(path: Path) -> Any:
 
 
 def _read_json_lines(path: Path, text: str) -> Table:
-    if path.suffix.lower() == ".json" and text.lstrip().startswith("["):
-        raise UserError(f"{path} holds one JSON list; expected JSON lines: one object per line")
+    is_list = text.lstrip().startswith("[")
+    if (is_list and path.suffix.lower() == ".json") or _is_one_value(text):
+        found = "list" if is_list else "object over several lines"
+        raise UserError(f"{path} holds one JSON {found}; expected JSON lines: one object per line")
     rows, lines, faults = [], [], []
     for number, line in enumerate(text.split("\n"), 1):  # splitlines() would also split at U+2028
         if not line.strip():
@@ -94,8 +106,21 @@ def _read_json_lines(path: Path, text: str) -> Table:
         except ValueError as error:
             shown = line.strip() if len(line) <= 60 else line.strip()[:60] + "…"
             faults.append(Fault(number, f"line {number} is {error}: {shown!r}"))
+    if len(faults) > 1 and not rows:
+        raise UserError(f"no line of {path} is a JSON object; {faults[0].sentence}")
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     return Table(str(path), columns, rows, lines, faults=tuple(faults))
+
+
+def _is_one_value(text: str) -> bool:
+    """Whether a text is one JSON value over several lines."""
+    if "\n" not in text.strip():
+        return False
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
 
 
 def _json_object(line: str) -> dict[str, Any]:
@@ -114,6 +139,8 @@ def _read_csv(path: Path, text: str, delimiter: str) -> Table:
     _, columns = next(records, (1, []))
     if isinstance(columns, csv.Error):
         raise UserError(f"{path}, line 1 is not valid: {columns}")
+    if len(columns) == 1 and (other := re.search(r"[;\t|,]", columns[0])):
+        raise UserError(f"{path} is separated by {other[0]!r}; expected ',' in a csv file, a tab in a tsv file")
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         raise UserError(f"{path} has the column {repeated[0]!r} twice; expected each column once in line 1")

@@ -37,6 +37,12 @@ def find_files(folder: Path, settings: DatasetSettings) -> tuple[dict[str, Path]
     """
     there = sorted(file for file in folder.iterdir() if file.is_file() and file.name not in BESIDE)
     readable = {file.stem: file.name for file in there if _is_readable(file)}
+    if not readable and not any("/" in name for name in settings.splits.values()):
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+        raise UserError(
+            f"{folder} holds no data file (found: {found}); expected train and test, each ending in one of "
+            f"{', '.join(ENDINGS)}"
+        )
     named = choose_names(str(folder), readable, settings)
     files = {split: file for split, name in named.items() if (file := _find(folder, split, name))}
     require(str(folder), files, sorted(readable), settings)

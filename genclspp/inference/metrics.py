@@ -4,11 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from genclspp.settings import Metric
-from genclspp.suggest import UserError
+from genclspp.suggest import UserError, blame, is_ours
 from genclspp.task import UNCERTAIN
 
 INVALID = "(invalid)"  # in brackets, so that it is not mistaken for a label
@@ -35,6 +36,28 @@ class Prediction:
     probabilities: Mapping[str, float]
     truncated: bool = False
     text: str = ""
+
+
+def check(metrics: Sequence[Metric], labels: Sequence[str]) -> None:
+    """Try the metrics of a user's own on a right, a wrong and an invalid answer, before anything is computed.
+
+    Raises UserError with the name, file and line of one that raises an error or returns no number.
+    """
+    even = dict.fromkeys(labels, 1 / len(labels))
+    said = [(labels[0], labels[0]), (labels[1], labels[1]), (None, "?")]
+    tried = [Prediction(str(k), labels[0], label, labels[0], text, even) for k, (label, text) in enumerate(said)]
+    for metric in metrics:
+        if is_ours(metric.function):
+            continue
+        code = metric.function.__code__
+        try:
+            value = metric.function(tried, labels, **metric.args)
+        except Exception as error:
+            told = blame(error, code.co_filename, code.co_firstlineno)
+            raise UserError(f"metric.{metric.name} raised {told}") from error
+        if not isinstance(value, Real | None):
+            where = f"metric.{metric.name} ({code.co_filename}:{code.co_firstlineno})"
+            raise UserError(f"{where} returned {value!r}; expected a number, or None where it is not defined")
 
 
 def compute(

@@ -72,7 +72,8 @@ def locate(settings: ModelSettings) -> Path:
         return _check_folder(local, settings)
     # A hub id is "name" or "owner/name"; anything else was meant as a path.
     if local.is_absolute() or settings.path.startswith((".", "~")) or settings.path.count("/") > 1:
-        raise UserError(f"model.path={settings.path!r} is not a folder; expected one in hub format")
+        found = f"{settings.path!r} is not a folder" if local.exists() else f"{settings.path!r} does not exist"
+        raise UserError(f"model.path={found}; expected a folder in hub format, or a GGUF file")
     return _check_folder(_download(settings), settings)
 
 
@@ -97,7 +98,7 @@ def _download(settings: ModelSettings) -> Path:
 def _check_folder(folder: Path, settings: ModelSettings) -> Path:
     """Return `folder` if it holds a complete model in hub format, with code of its own only if that is trusted."""
     if not (folder / "config.json").exists():
-        raise UserError(f"the model folder {folder} has no config.json; expected a folder in hub format")
+        raise UserError(f"the model folder {folder} has no config.json; {_instead_of_model(folder)}")
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
         found = f"only {pickled[0]}, a pickle, which can run code when it is loaded" if pickled else "no weights"
@@ -111,8 +112,19 @@ def _check_folder(folder: Path, settings: ModelSettings) -> Path:
                 f"the model in {folder} has code of its own; review it, then set model.trust_remote_code=true"
             )
         check_model_type(config, str(folder / "config.json"))
+        _check_config(config, folder / "config.json")
     _check_weights(folder)
     return folder
+
+
+def _instead_of_model(folder: Path) -> str:
+    """What to do about a folder that is not in hub format."""
+    files = sorted(folder.glob("*.gguf"))
+    if files:
+        return f"for a GGUF file there, type model.gguf=[{files[0].name}]"
+    if (folder / "adapter_config.json").exists():
+        return "it is an adapter; expected a whole model in hub format, with the adapter merged into it"
+    return "expected a folder in hub format"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -132,8 +144,21 @@ def check_model_type(config: Mapping[str, Any], where: str) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     kind = config.get("model_type")
+    if kind is None:
+        raise UserError(f"{where} has no model_type; expected one, such as 'llama'")
     if kind not in CONFIG_MAPPING_NAMES:
         raise UserError(f"{where} has the unknown model_type {kind!r}; {hint(kind, CONFIG_MAPPING_NAMES)}")
+
+
+def _check_config(config: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError for values that transformers rejects; else the tokenizer, which reads them, is blamed."""
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.for_model(**config)
+    except Exception as error:  # of the type that its validation library has
+        told = reason(error).rpartition("Error: ")[2].rstrip(".")
+        raise UserError(f"{path} is not a valid configuration: {told}") from None
 
 
 def check_overrides(folder: Path, overrides: Mapping[str, Any]) -> None:
@@ -164,6 +189,8 @@ def _check_weights(folder: Path) -> None:
             with safe_open(path, "np"):
                 pass
         except (SafetensorError, OSError) as error:
+            if path.is_file() and path.read_bytes().startswith(b"version https://git-lfs"):
+                raise UserError(f"{path} is a pointer of Git LFS; expected the weights (git lfs pull)") from None
             raise UserError(f"{path} is not a complete safetensors file: {error}") from None
 
 

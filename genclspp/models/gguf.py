@@ -95,8 +95,8 @@ def _check(path: Path) -> None:
     try:
         field = GGUFReader(path).fields["general.architecture"]
         kind = bytes(field.parts[field.data[0]]).decode()
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a whole GGUF file: {' '.join(str(error).split())}") from None
+    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:  # in words about arrays of bytes
+        raise UserError(f"{path} is not a whole GGUF file; was its download cut off?") from error
     known = sorted(set(GGUF_SUPPORTED_ARCHITECTURES) - {"general", "tokenizer"})
     if kind not in known:
         raise UserError(
@@ -139,9 +139,7 @@ def install(package: str) -> str:
 def _in_package(name: str) -> Path:
     package, _, file = name.partition("/")
     if not file or not package.isidentifier():
-        raise UserError(
-            f"model.gguf names {name!r}; expected PACKAGE/FILE, as model.package is an installed package"
-        )
+        raise UserError(f"model.gguf names {name!r}, but the model comes from a package; expected PACKAGE/FILE")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(

@@ -126,6 +126,10 @@ def lora_config(lora: Mapping[str, Any]) -> Any:
     """`peft.LoraConfig` of a causal language model; raises UserError if PEFT rejects the settings."""
     from peft import LoraConfig
 
+    for name in ("r", "lora_alpha"):  # PEFT looks at them late, or not at all
+        value = lora.get(name, 1)
+        if not isinstance(value, int if name == "r" else int | float) or value <= 0:
+            raise UserError(f"sft.lora.{name}={value!r}; expected {'1 or more' if name == 'r' else 'more than 0'}")
     try:
         return LoraConfig(task_type="CAUSAL_LM", **lora)
     except (TypeError, ValueError) as error:

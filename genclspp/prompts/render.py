@@ -1,5 +1,6 @@
 """The one place where the text of a prompt is written; it never depends on the example's own gold label."""
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ from genclspp.prompts import thoughts
 from genclspp.prompts.draft import TEXT, Budget, Draft, Frame, Prompt, Prompts, Strategy
 from genclspp.prompts.surfaces import check_surfaces, list_surfaces
 from genclspp.section import in_full
-from genclspp.suggest import UserError
+from genclspp.suggest import UserError, blame, is_ours
 from genclspp.task import UNCERTAIN, Example, Task
 
 WORDS = {
@@ -67,13 +68,27 @@ def sketch(example: Example, task: Task, strategies: Sequence[Strategy]) -> Draf
     """The draft of one example's prompt, edited by every strategy; UserError if one leaves out the text."""
     draft = Draft(task.instruction, task.names)
     for strategy in strategies:
-        draft = strategy(draft, example, task)
+        draft = _edit(strategy, draft, example, task)
         if TEXT not in draft.query:
             raise UserError(
                 f"the strategy {type(strategy).__name__} words the query as {draft.query!r}; expected {TEXT} "
                 "where the text goes"
             )
     return draft
+
+
+def _edit(strategy: Strategy, draft: Draft, example: Example, task: Task) -> Draft:
+    """The draft as a strategy edits it; UserError where one of the user's own fails, or returns no draft."""
+    kind = type(strategy)
+    try:
+        edited = strategy(draft, example, task)
+    except Exception as error:
+        if is_ours(strategy) or isinstance(error, UserError):
+            raise
+        raise UserError(f"the strategy {kind.__name__} raised {blame(error, inspect.getfile(kind))}") from error
+    if not isinstance(edited, Draft):
+        raise UserError(f"the strategy {kind.__name__} returned {edited!r}; expected a Draft")
+    return edited
 
 
 def answers(draft: Draft) -> dict[str, str]:

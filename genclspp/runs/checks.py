@@ -6,13 +6,34 @@ cells that have run before.
 
 from functools import partial
 
+from genclspp.inference import metrics
 from genclspp.models import weights
 from genclspp.models.policy import Policy
 from genclspp.prompts.draft import Prompts
 from genclspp.runs.plan import Memory
 from genclspp.runs.terminal import hush_libraries
 from genclspp.settings import Cell
+from genclspp.suggest import UserError
+from genclspp.task import Task
 from genclspp.training import rewards, rl, sft
+
+
+def check_rationales(task: Task) -> None:
+    """Raise UserError where SFT is to learn thoughts from examples that have none."""
+    train = task.splits["train"]
+    bare = [example.id for example in train if not example.rationale.strip()]
+    if bare:
+        raise UserError(
+            f"with reasoning=think, SFT learns thoughts from rationales, but {len(bare)} of the {len(train)} "
+            f"training examples of {task.name!r} have none (the first: {bare[0]!r}); set dataset.rationale to "
+            "their column, or choose sft=none"
+        )
+
+
+def check_metrics(cell: Cell, task: Task, memory: Memory) -> None:
+    """Raise UserError where a metric of the user's own fails on a few predictions."""
+    of = (cell.metrics, task.labels)
+    memory.once(partial(metrics.check, *of), "check of the metrics", *of)
 
 
 def check_rewards(cell: Cell, side: Prompts, memory: Memory) -> None:
@@ -22,8 +43,8 @@ def check_rewards(cell: Cell, side: Prompts, memory: Memory) -> None:
     memory.once(partial(rewards.check, side, cell.rewards), "check of the rewards", *of)
 
 
-def check_trainers(cell: Cell, base: Policy, count: int, memory: Memory) -> None:
-    """Raise UserError where a library refuses its arguments, the model or an adapter of it.
+def check_arguments(cell: Cell, count: int, memory: Memory) -> None:
+    """Raise UserError where a library refuses its arguments.
 
     count: prompts that RL learns from
     """
@@ -31,6 +52,10 @@ def check_trainers(cell: Cell, base: Policy, count: int, memory: Memory) -> None
         memory.once(partial(sft.check, cell.sft), "arguments of sft", cell.sft)
     if cell.rl.learner or cell.rl.args:
         memory.once(partial(rl.check, cell.rl, count), "arguments of rl", cell.rl, count)
+
+
+def check_model(cell: Cell, base: Policy, memory: Memory) -> None:
+    """Raise UserError where a library refuses the model or an adapter of it."""
     lora = cell.sft.lora if cell.sft.enabled or cell.rl.learner else None
     hush_libraries()
     memory.once(partial(weights.check, base, lora), "weights", base, base.settings, lora)

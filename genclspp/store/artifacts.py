@@ -147,7 +147,12 @@ class Store:
             partial_folder.mkdir(exist_ok=True)  # it exists if an earlier attempt was interrupted
             with around() as given:
                 start = time.monotonic()
-                step.call(**given, out=partial_folder)
+                try:
+                    step.call(**given, out=partial_folder)
+                except BaseException:
+                    if not any(partial_folder.iterdir()):  # nothing to resume
+                        partial_folder.rmdir()
+                    raise
                 seconds = round(time.monotonic() - start, 3)
             # The order makes it crash-safe: files and manifest reach the disk before the rename, which is atomic,
             # so a folder under its final name is complete. The last sync makes the rename itself durable.

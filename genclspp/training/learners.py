@@ -210,6 +210,6 @@ def _check_generation(args: Any, count: int) -> None:
     at_once = args.generation_batch_size // args.num_generations
     if count < at_once:
         raise UserError(
-            f"{count} prompts for RL; expected {at_once} or more, as completions of that many are sampled at once "
-            "(a smaller rl.args.per_device_train_batch_size needs fewer)"
+            f"RL would learn from {count} prompt{'s' * (count != 1)}; expected {at_once} or more, as it samples "
+            "completions of that many at once (a smaller rl.args.per_device_train_batch_size needs fewer)"
         )

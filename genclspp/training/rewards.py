@@ -7,7 +7,6 @@ form can be a reward; a YAML in conf/reward names it by `_target_` and gives it 
 """
 
 import math
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,7 @@ from genclspp.prompts import thoughts
 from genclspp.prompts.draft import Prompts
 from genclspp.prompts.surfaces import parse
 from genclspp.settings import Reward
-from genclspp.suggest import UserError
+from genclspp.suggest import UserError, blame
 from genclspp.task import UNCERTAIN
 
 Function = TypeVar("Function", bound=Callable[..., list[float]])
@@ -151,7 +150,9 @@ def check(prompts: Prompts, rewards: Sequence[Reward]) -> None:
         except BadReward:
             raise
         except Exception as error:
-            raise BadReward(_describe(error, reward)) from error
+            code = reward.function.__code__
+            told = blame(error, code.co_filename, code.co_firstlineno)
+            raise BadReward(f"reward.{reward.name} raised {told}") from error
 
 
 class BadReward(UserError):
@@ -165,18 +166,11 @@ def _require_numbers(given: Any, completions: Sequence[str], reward: Reward) -> 
     if isinstance(given, str) or not hasattr(given, "__len__"):
         raise BadReward(f"{told} {given!r}; expected a list with one number per completion")
     if len(given) != len(completions):
-        raise BadReward(f"{told} {len(given)} values for {len(completions)} completions; expected one for each")
+        raise BadReward(
+            f"{told} a list of {len(given)} for {len(completions)} completions; expected one number for each"
+        )
     for value, written in zip(given, completions, strict=True):
         if not isinstance(value, Real) or not math.isfinite(value):
             wanted = "a finite number" if isinstance(value, Real) else "a number"
             raise BadReward(f"{told} {value!r} for the completion {written[:80]!r}; expected {wanted}")
     return [float(value) for value in given]
-
-
-def _describe(error: Exception, reward: Reward) -> str:
-    """Which error a reward has raised, and where: the last line of its own file on the way there."""
-    way = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in way if frame.filename == reward.function.__code__.co_filename]
-    place = (own or way)[-1]
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"reward.{reward.name} raised {reason} ({place.filename}:{place.lineno})"

@@ -49,6 +49,7 @@ BOUNDS = {
     # Of GRPO and RLOO:
     **dict.fromkeys(("beta", "epsilon"), Bounds(0)),
     **dict.fromkeys(("num_iterations", "steps_per_generation", "max_completion_length"), Bounds(1)),
+    "num_generations": Bounds(2),
     "temperature": Bounds(0, is_open=True),
     "top_p": Bounds(0, 1),
 }

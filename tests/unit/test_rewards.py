@@ -102,7 +102,7 @@ def returning(value):
         (lambda written: [1.0, math.inf, 0.0], "inf for the completion 'no such answer'; expected a finite"),
         (lambda written: [0, True, None], "None for the completion ''; expected a number"),
         (lambda written: ["1" for _ in written], "'1' for the completion ' b'; expected a number"),
-        (lambda written: [1.0], "1 values for 3 completions; expected one for each"),
+        (lambda written: [1.0], "a list of 1 for 3 completions; expected one number for each"),
         (lambda written: 1.0, "1.0; expected a list with one number per completion"),
         (lambda written: None, "None; expected a list"),
     ],
