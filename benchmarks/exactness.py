@@ -57,10 +57,12 @@ def main() -> None:
 
 def trained(record: dict[str, Any], outputs: str) -> tuple[Policy, ModelInputs]:
     """The policy behind a record, and what it read of the test split."""
-    words = [f"{group}={record[group]}" for group in GROUPS]
+    knobs = {name: value for name, value in record.items() if "." in name and "/" not in name}
+    words = [f"{group}={record[group]}" for group in GROUPS if group != "dataset"]
+    words.append(f"dataset={'local' if 'dataset.path' in knobs else record['dataset']}")
     for side in ("train", "infer"):
         words.append(f"strategy@{side}=[{','.join(record[side].split('+'))}]")
-    cell = bench.make_cell([*words, *record["overrides"].split(), f"outputs={outputs}"])
+    cell = bench.make_cell([*words, *map("{0[0]}={0[1]}".format, knobs.items()), f"outputs={outputs}"])
     plan = pipeline.plan(cell, Memory())
     (step,) = [step for step in plan.steps if step.call.func is score.score and step.role == "score"]
     return step.call.keywords["policy"], step.call.keywords["inputs"]

@@ -36,9 +36,10 @@ def report(error: Exception) -> str:
     """One sentence about an error; the log receives its traceback."""
     if not hasattr(error, "told"):  # a cell tells it first, and what ends the program may tell it again
         sentence, log = explain(error), _log_file()
-        if _what_to_mend(error) is None:
+        is_bug = _what_to_mend(error) is None
+        if is_bug:
             sentence += f"; a bug in genclspp or in a part that was added to it: the traceback is in {log}"
-        _write_traceback(log, sentence, error)
+        _write_traceback(log, sentence, error, is_bug)
         vars(error)["told"] = sentence
     return vars(error)["told"]
 
@@ -57,14 +58,15 @@ def _log_file() -> Path:
     return Path((typed[-1] if typed else "") or "outputs") / "logs" / "errors.log"
 
 
-def _write_traceback(log: Path, sentence: str, error: Exception) -> None:
+def _write_traceback(log: Path, sentence: str, error: Exception, is_bug: bool) -> None:
     text = f"{sentence}\n{''.join(traceback.format_exception(error))}"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
             file.write(text)
-    except OSError as failed:  # a full disk may be what the error is about
-        print(f"the traceback cannot be written to {log}: {failed.strerror}\n{text}", file=sys.stderr)
+    except OSError as failed:  # which may be what the error is about; a bug must not get lost with it
+        if is_bug:
+            print(f"the traceback cannot be written to {log}: {failed.strerror}\n{text}", file=sys.stderr)
 
 
 def wants_traceback() -> bool:

@@ -62,7 +62,7 @@ def test_a_paraphrase_of_the_instruction_is_one_file_and_one_yaml(paraphrase: Pa
     assert first.computed()["sft"] == 1
     (record,) = records(paraphrase / "outputs")
     assert (record["train"], record["infer"]) == ("paraphrase", "paraphrase")
-    assert record["overrides"].split()[-1] == "train.paraphrase.wording=1"
+    assert (record["train.paraphrase.wording"], record["infer.paraphrase.wording"]) == (1, 2)
     other = cell(*sides(1, 0)).require()  # other prompts at inference, the same in training
     assert (other.computed()["sft"], other.computed()["score"], other.computed()["prior"]) == (0, 1, 1)
     typo = cell(*sides(1, 3))

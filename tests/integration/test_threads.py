@@ -70,7 +70,6 @@ def test_threads_are_as_typed_else_as_the_environment_says_and_on_record(tmp_pat
     run(*FAST, "name=typed", "threads=2", "seed=1", outputs=tmp_path, OMP_NUM_THREADS="3").require()
     (given,), (typed,) = records(tmp_path, "given"), records(tmp_path, "typed")
     assert (given["threads"], typed["threads"]) == ("3", "2")
-    assert "threads" not in typed["overrides"]
     counts = [json.loads((path / "manifest.json").read_text())["threads"] for path in artifacts(tmp_path, "sft")]
     assert sorted(counts) == [2, 3]
 
