@@ -72,6 +72,8 @@ def _write_traceback(log: Path, sentence: str, error: Exception) -> None:
         with log.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as failed:  # a full disk may be what the error is about
+        if _is_mendable(error):
+            return
         print(f"the traceback cannot be written to {log}: {failed.strerror}\n{text}", file=sys.stderr)
 
 
@@ -131,7 +133,7 @@ def _no_choice() -> str:
         known = sorted(path.stem for path in (Path(CONF) / group.partition("@")[0]).glob("*.yaml"))
         wrong = [value for value in typed.split(",") if NUMBER.fullmatch(value)]
         if known and wrong:
-            return f"unknown choice {group}={wrong[0]}; {hint(wrong[0], known)}"
+            return f"unknown choice {group}={wrong[0]}; known: {', '.join(known)}"
     return "null is not a choice of any group"
 
 
