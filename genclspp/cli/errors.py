@@ -61,7 +61,7 @@ def _log_file() -> Path:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             return Path(handler.baseFilename)
-    typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("outputs=")]
+    typed = [word.partition("=")[2].strip("'\" ") for word in sys.argv[1:] if word.startswith("outputs=")]
     return Path((typed[-1] if typed else "") or "outputs") / "logs" / "errors.log"
 
 
