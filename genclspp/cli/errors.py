@@ -54,7 +54,7 @@ def _log_file() -> Path:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             return Path(handler.baseFilename)
-    typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("outputs=")]
+    typed = [word.partition("=")[2].strip("'\" ") for word in sys.argv[1:] if word.startswith("outputs=")]
     return Path((typed[-1] if typed else "") or "outputs") / "logs" / "errors.log"
 
 
@@ -131,7 +131,7 @@ def _no_choice() -> str:
         known = sorted(path.stem for path in (Path(CONF) / group.partition("@")[0]).glob("*.yaml"))
         wrong = [value for value in typed.split(",") if NUMBER.fullmatch(value)]
         if known and wrong:
-            return f"unknown choice {group}={wrong[0]}; {hint(wrong[0], known)}"
+            return f"unknown choice {group}={wrong[0]}; known: {', '.join(known)}"
     return "null is not a choice of any group"
 
 

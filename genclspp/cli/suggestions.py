@@ -88,8 +88,7 @@ def homes(key: str, words: Sequence[str]) -> list[tuple[str, str]]:
     there = [known for known in keys(OmegaConf.to_container(config)) if known.rpartition(".")[2] == name]
     there = [known for known in there if not known.startswith("model.advice.")]
     if place:
-        section = place.partition(".")[0]
-        inside = [(known, "") for known in there if known.startswith(f"{section}.")]
+        inside = [(known, "") for known in there if known.startswith(f"{place}.")]
         return inside or [(known, choice) for known, choice in _in_other_choices(name) if f".{key}" in known][:1]
     if key in SHORT:
         there = [known for known in there if known.startswith("sft.")] or there
