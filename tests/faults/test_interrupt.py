@@ -34,7 +34,7 @@ WORDS = (
 
 
 RL_WORDS = (
-    *WORDS,
+    *(word for word in WORDS if not word.startswith(("rl=", "sft.args.max_steps=", "dataset.test_size="))),
     "sft.args.max_steps=2",
     "dataset.test_size=8",
     "rl.examples=24",

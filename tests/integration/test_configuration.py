@@ -172,7 +172,7 @@ def test_the_command_line_comes_before_an_experiment_before_advice_before_the_gr
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("+model.advice.fool.learning_rate=1", r"model\.advice\.fool; did you mean 'full'\?"),
+        ("+model.advice.ful.learning_rate=1", r"model\.advice\.ful; did you mean 'full'\?"),
         (
             "+model.advice.lora.target_module=q",
             r"model\.advice\.lora\.target_module; did you mean 'target_modules'",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from genclspp.cli.sweep import timings
 from genclspp.runs.ledger import Entry, Ledger
 from tests.cli import ROOT, TINY, TINY_RL, Done, Warm, artifacts, finish, records, run, start
 
@@ -23,7 +24,7 @@ from genclspp.training.rewards import correct
 
 
 def reward(completions, answer, **columns):
-    if len(completions) > 2:  # in training, not when it is tried out
+    if len(completions) > 3:  # in training, not when it is tried out
         raise KeyError("nowhere")
     return correct(completions, answer, **columns)
 
@@ -222,7 +223,7 @@ def test_a_sweep_says_once_what_its_cells_share_and_how_far_it_is(warm: Warm, tm
         "cell 4/4 strategy=numeric decode=ppl_sum",
     ]
     assert done.out.count("all: dataset tickets · model tiny") == 1
-    assert re.search(r"^time: .*sft \S+( s)? \(2\)", done.out, re.MULTILINE)
+    assert timings({"sft": [70.0, 3.4], "score": [2.0], "predict": [0.1, 0.2]}) == "sft 1m13 (2) · score 2 s (1)"
 
 
 def test_a_single_run_says_where_its_record_lies_and_what_comes_next(warm: Warm, tmp_path: Path):

@@ -114,7 +114,7 @@ def test_without_its_package_a_model_comes_from_the_hub():
 @pytest.mark.parametrize(
     ("code", "error", "sentence"),
     [
-        (None, ValueError, "needs the Python package gguf to be read: pip install gguf"),
+        (None, UserError, "needs the Python package gguf to be read: pip install gguf"),
         ("import numpie", ModuleNotFoundError, "No module named 'numpie'"),
         ("raise ImportError('too old')", ImportError, "too old"),
     ],

@@ -130,8 +130,8 @@ def test_broken_and_unsafe_folders_are_refused(folder, store, spoil, kind, messa
     ("settings", "message"),
     [
         (ModelSettings(), r"model.path is empty"),
-        (ModelSettings(path="./nowhere"), r"model.path='./nowhere' is not a folder"),
-        (ModelSettings(path="~/nowhere/at/all"), r"is not a folder"),
+        (ModelSettings(path="./nowhere"), r"model.path='./nowhere' does not exist"),
+        (ModelSettings(path="~/nowhere/at/all"), r"does not exist"),
     ],
 )
 def test_missing_models_are_refused(store, settings, message):

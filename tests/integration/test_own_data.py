@@ -58,7 +58,7 @@ def test_without_validation_the_line_says_where_it_is_from(warm: Warm, folder: P
 
 
 def test_a_sweep_says_once_what_its_cells_share(warm: Warm, folder: Path, tmp_path: Path):
-    words = ("strategy=zero_shot,numeric", "dataset.train_size=20,10", "seed=0,1")
+    words = ("strategy=icl,[icl,numeric]", "dataset.train_size=20,10", "decode=ppl,ppl_sum")
     done = warm.run("-m", *OWN, f"dataset.path={folder}", *words, outputs=tmp_path / "out")
     assert sorted(told(done)) == [
         "colours: train 10 · validation 6 · test 8 · 2 labels",

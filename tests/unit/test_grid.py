@@ -149,7 +149,7 @@ def test_a_value_that_is_none_counts_as_missing():
         ({"rows": ["datset"]}, r"unknown word 'datset' in --rows; did you mean 'dataset'"),
         ({"columns": ["r"]}, r"unknown word 'r' in --columns; did you mean 'rl'"),
         ({"rows": ["seed"]}, r"--rows seed: values are averaged over seeds"),
-        ({"baseline": ["lr=none"]}, r"unknown word 'lr' in --baseline; did you mean 'rl'"),
+        ({"baseline": ["rll=none"]}, r"unknown word 'rll' in --baseline; did you mean 'rl'"),
         ({"baseline": ["rl"]}, r"--baseline rl: expected word=choice"),
         ({"baseline": ["rl=gppo"]}, r"no record has rl=gppo; did you mean 'grpo'"),
         ({"metric": "acuracy"}, r"unknown metric 'acuracy'; did you mean 'accuracy'"),
