@@ -34,7 +34,7 @@ def stop(error: Exception) -> SystemExit:
 
 def report(error: Exception) -> str:
     """One sentence about an error; the log receives its traceback."""
-    if not hasattr(error, "told"):  # a cell tells it first, and what ends the program may tell it again
+    if not is_told(error):  # a cell tells it first, and what ends the program may tell it again
         sentence, log = explain(error), _log_file()
         is_bug = _what_to_mend(error) is None
         if is_bug:
@@ -42,6 +42,11 @@ def report(error: Exception) -> str:
         _write_traceback(log, sentence, error, is_bug)
         vars(error)["told"] = sentence
     return vars(error)["told"]
+
+
+def is_told(error: Exception) -> bool:
+    """Whether `report` has been called for an error."""
+    return hasattr(error, "told")
 
 
 def state(error: Exception) -> Literal["failed", "skipped"]:

@@ -31,6 +31,8 @@ def run(config: DictConfig) -> float:
             raise errors.stop(error) from None
         if not grid.is_grid(hydra_config):
             raise
+        if not errors.is_told(error):  # it came before the cell began, so the ledger does not know
+            print(f"error: {errors.report(error)}", file=sys.stderr)
         return float("nan")
 
 

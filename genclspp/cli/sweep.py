@@ -63,7 +63,8 @@ class Sweep(Callback):
         Sweep.outlook = outlook
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        if Sweep.outlook and not show_records(Sweep.outlook.cells):
+        outlook, Sweep.outlook = Sweep.outlook, None
+        if outlook and not show_records(outlook.cells):
             raise SystemExit(1)
 
 
@@ -96,7 +97,8 @@ def show_records(cells: Sequence[Cell]) -> bool:
         console.print(f"time: {spent}", soft_wrap=True)
     here = {records.path_of(cell).stem for cell in cells}
     entries = [entry for entry in Ledger(records.path_of(cells[0]).parent).read() if entry.record in here]
-    failed = [entry for entry in entries if entry.state in ("failed", "skipped")]
+    lost = {path.stem for path in map(records.path_of, cells) if not path.exists()}
+    failed = [entry for entry in entries if entry.state in ("failed", "skipped") or entry.record in lost]
     if failed:
         Terminal(console).failures(failed, len(cells))
     return not failed

@@ -103,7 +103,7 @@ class Terminal:
         self.say(f"[red]{len(entries)} of {count} cells have failed[/]; the same command tries them again")
         for entry in entries:
             self.say(f"  {entry.number}  {escape(entry.heading)}".rstrip())
-            self.say(f"     {entry.state}: {escape(entry.sentence)}", 5)
+            self.say(f"     {entry.state}: {escape(entry.sentence or 'it did not begin')}", 5)
             if entry.state == "failed":
                 self.say(f"     log: {escape(entry.log)}", 5)
 

@@ -234,3 +234,18 @@ def test_a_single_run_says_where_its_record_lies_and_what_comes_next(warm: Warm,
     assert str(predicted / "predictions.jsonl") in done.out
     assert json.loads(path.read_text(encoding="utf-8"))["artifact/predict"] == predicted.name
     assert "python scripts/make_tables.py dev" in done.out
+
+
+def test_what_fails_before_its_cell_begins_is_told_too(warm: Warm, tmp_path: Path):
+    words = ("-m", *TINY, "decode=ppl,ppl_sum")
+    warm.run(*words, outputs=tmp_path).require()
+    record, _ = sorted((tmp_path / "results" / "dev").glob("*.json"))
+    log = tmp_path / "logs" / "dev" / f"{record.stem}.log"
+    record.unlink()
+    log.unlink()
+    log.mkdir()  # the cell cannot open its log
+    done = warm.run(*words, outputs=tmp_path)
+    assert done.code == 1
+    assert done.err == f"error: {log}: Is a directory\n"
+    assert "1 of 2 cells have failed" in done.out
+    assert "pending: it did not begin" in done.out
