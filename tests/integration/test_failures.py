@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -249,3 +250,15 @@ def test_what_fails_before_its_cell_begins_is_told_too(warm: Warm, tmp_path: Pat
     assert done.err == f"error: {log}: Is a directory\n"
     assert "1 of 2 cells have failed" in done.out
     assert "pending: it did not begin" in done.out
+
+
+def test_a_sweep_expects_a_stage_to_take_as_long_as_it_has_taken(warm: Warm, tmp_path: Path):
+    words = ("-m", *TINY, "decode=ppl", "seed=0,1")
+    warm.run(*words, outputs=tmp_path).require()
+    kept, lost = artifacts(tmp_path, "sft")
+    told = json.loads((kept / "manifest.json").read_text(encoding="utf-8")) | {"seconds": 100}
+    (kept / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    shutil.rmtree(lost)
+    done = warm.run(*words, outputs=tmp_path).require()
+    assert "cell 1/2 seed=0 · about 1m40 left" in done.out
+    assert done.computed()["sft"] == 1

@@ -1,0 +1,51 @@
+"""What a person sees while a sweep runs: on a terminal, and in a file."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from genclspp.runs import terminal
+from genclspp.runs.terminal import QUIET, Terminal
+
+NAMES = st.lists(st.text("abc=._", min_size=1, max_size=20), min_size=1, max_size=40)
+
+
+def console(*, is_terminal: bool, width: int = 80) -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    made = Console(file=out, force_terminal=is_terminal, width=width, highlight=False, color_system=None)
+    return made, out
+
+
+@given(NAMES, st.sampled_from([80, 120]))
+def test_lines_break_between_words_on_a_terminal_and_not_at_all_in_a_file(words: list[str], width: int):
+    made, out = console(is_terminal=True, width=width)
+    Terminal(made).heading("cell 3/9", " ".join(words), "about 2m10 left")
+    lines = out.getvalue().splitlines()
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert " ".join(lines).split() == ["cell", "3/9", *words, "·", "about", "2m10", "left"]
+    assert all(line.startswith("    ") for line in lines[1:])
+    made, out = console(is_terminal=False, width=width)
+    Terminal(made).heading("cell 3/9", " ".join(words))
+    assert out.getvalue().count("\n") == 1
+
+
+def test_a_stage_prints_a_line_a_minute_where_bars_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    made, out = console(is_terminal=False)
+    rows: list[object] = []
+    with Terminal(made).bar("sft", rows.append) as bar:
+        for step in range(1, 41):
+            now[0] = step * QUIET / 10
+            bar.log({"step": step, "loss": 1 / step})
+            bar.advance(step, 40)
+    assert out.getvalue().splitlines() == [
+        "  sft 10/40, about 3m00 left loss 0.1",
+        "  sft 20/40, about 2m00 left loss 0.05",
+        "  sft 30/40, about 1m00 left loss 0.0333",
+        "  sft 40/40, about 0 s left loss 0.025",
+    ]
+    assert len(rows) == 40
