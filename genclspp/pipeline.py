@@ -73,7 +73,9 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     base, labels = walk.base, walk.task.labels
     measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
     settled = {"layout": tokenizers.layout(base), "precision": base.settings.precision, "weights": base.source}
-    record = records.summarise(cell, done.steps, {**settled, "is_random": _is_random(cell, memory), **measured})
+    record = records.summarise(
+        cell, done.steps, {**settled, "is_random": _is_random(cell, done, memory), **measured}
+    )
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
@@ -82,10 +84,10 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     return record
 
 
-def _is_random(cell: Cell, memory: Memory) -> bool:
-    """Whether the predictions of a cell depend on its seed."""
-    keys = {plan(one, memory).steps[-1].artifact.key for one in (cell, replace(cell, seed=cell.seed + 1))}
-    return len(keys) > 1 or None in keys
+def _is_random(cell: Cell, done: Plan, memory: Memory) -> bool:
+    """Whether the predictions of a cell, which has been carried out, depend on its seed."""
+    other = plan(replace(cell, seed=cell.seed + 1), memory)
+    return other.steps[-1].artifact.key != done.steps[-1].artifact.key
 
 
 def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:

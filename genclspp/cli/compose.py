@@ -108,7 +108,7 @@ def cell(config: DictConfig) -> Cell:
         outputs=outputs,
         seed=seed,
         choices=_choices(config, plain),
-        knobs=_knobs(config, plain),
+        knobs=_knobs(config),
         train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
         infer=_strategies(both if infer is None else infer, "strategy" if infer is None else "infer"),
         decoder=_with(typed.part(plain.get("decode"), "decode"), "decode", ("needs", "scores", "choose")),
@@ -174,7 +174,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
     return named | {word: plain["model"].get(word) or "auto" for word in ("layout", "precision")}
 
 
-def _knobs(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, Any]:
+def _knobs(config: DictConfig) -> dict[str, Any]:
     """Key -> value of what was typed besides group choices; they tell the cells of a sweep over a knob apart."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed", "threads"}
@@ -182,17 +182,9 @@ def _knobs(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, Any]:
     for word in sorted(hydra.overrides.task, key=key_of):
         key, text = key_of(word), word.partition("=")[2]
         if key not in silent and not key.startswith("tracking."):
-            value = _at(plain, key)
+            value = OmegaConf.select(config, key)
             found[key] = value if isinstance(value, str | int | float) else text  # a list or mapping as typed
     return found
-
-
-def _at(plain: Mapping[str, Any], key: str) -> Any:
-    """The value under a dotted key; None where there is none."""
-    value: Any = plain
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
 
 
 def _strategies(parts: Any, key: str) -> tuple[Any, ...]:

@@ -46,7 +46,7 @@ class Table:
 def read_file(path: Path) -> Table:
     """The rows of a jsonl, csv, tsv or parquet file; lines that cannot be parsed are among its `faults`.
 
-    Raises UserError if there is no such file, UserError if it cannot be read at all.
+    Raises UserError if there is no such file, or if it cannot be read at all.
     """
     if path.suffix.lower() not in ENDINGS:
         found = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
@@ -200,7 +200,7 @@ def _class_names(feature: Any) -> tuple[str, ...] | None:
 def read_hub(path: str, subset: str | None, revision: str | None) -> dict[str, Callable[[], Table]]:
     """Split -> a function that reads its rows. `path` is a hub id, or a local folder in hub format.
 
-    Raises UserError if the data set cannot be found, UserError if it cannot be loaded.
+    Raises UserError if the data set cannot be found or loaded.
     """
     splits = _load_hub(path, subset, revision)
 

@@ -33,7 +33,7 @@ def choose_names(where: str, known: Mapping[str, str], settings: DatasetSettings
 def find_files(folder: Path, settings: DatasetSettings) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Split -> its file in the folder; and the names of the data files there that are none of these.
 
-    Raises UserError for a split that is missing, UserError for one that is not unique.
+    Raises UserError for a split that is missing or not unique.
     """
     there = sorted(file for file in folder.iterdir() if file.is_file() and file.name not in BESIDE)
     readable = {file.stem: file.name for file in there if _is_readable(file)}

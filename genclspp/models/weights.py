@@ -65,7 +65,13 @@ def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
     raises: UserError if the model cannot be loaded, its weights have other shapes or lack layers, or PEFT rejects
             `lora` for this model
     """
+    from transformers import AutoConfig
+
     settings, folder = policy.settings, policy.folder
+    if settings.as_decoder:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+        if not hasattr(config, "is_decoder"):
+            raise UserError(f"model.as_decoder=true is for encoders; {folder} holds a {config.model_type} model")
     how = {"device_map": "meta", "ignore_mismatched_sizes": True, "output_loading_info": True}
     model, found = _read(folder, settings, **how)
     for name, there, wanted in sorted(found["mismatched_keys"]):
@@ -84,12 +90,8 @@ def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
 
 def _read(folder: Path, settings: ModelSettings, **how: Any) -> Any:
     """What transformers reads from a folder; raises UserError if it cannot."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    if settings.as_decoder:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
-        if not hasattr(config, "is_decoder"):
-            raise UserError(f"model.as_decoder=true is for encoders; {folder} holds a {config.model_type} model")
     extra: dict[str, Any] = {**settings.overrides, **({"is_decoder": True} if settings.as_decoder else {})}
     try:
         return AutoModelForCausalLM.from_pretrained(

@@ -91,7 +91,7 @@ class Ledger:
 
     def read(self) -> list[Entry]:
         """All entries, in the order of the sweep."""
-        found = [self._find(path.stem) for path in self._path("").parent.glob("*.json")]
+        found = [self._find(path.stem) for path in (self.folder / "ledger").glob("*.json")]
         return sorted((entry for entry in found if entry), key=lambda entry: (entry.number, entry.record))
 
     def _find(self, record: str) -> Entry | None:

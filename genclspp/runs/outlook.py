@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from statistics import fmean
 
 from genclspp.report import records
@@ -40,7 +41,7 @@ class Outlook:
         for place, steps in enumerate(self.steps, 1):
             for step in steps:
                 if step.artifact.path.exists():
-                    known[step.role].append(manifest(step.artifact.path)["seconds"])
+                    known[step.role].append(_seconds(step.artifact.path))
                 elif place >= number:
                     missing[step.artifact.key or step] = step.role  # cells may share a step
         total = sum(fmean(known[role]) for role in missing.values() if role in known)
@@ -59,6 +60,12 @@ class Outlook:
     @cached_property
     def _apart(self) -> list[dict[str, str]]:
         return tell_apart(self._words)
+
+
+@cache
+def _seconds(artifact: Path) -> float:
+    """How long a finished artifact took; a large sweep asks for each of them before every cell."""
+    return manifest(artifact)["seconds"]
 
 
 def choices_of(cell: Cell) -> dict[str, str]:

@@ -25,7 +25,7 @@ class Embedder:
     def load(cls, path: str) -> "Embedder":
         """Load a local folder or a hub id.
 
-        Raises UserError if it cannot be loaded, UserError for a pooling other than mean or first token.
+        Raises UserError if it cannot be loaded, or for a pooling other than mean or first token.
         """
         from transformers import AutoModel, AutoTokenizer
 
