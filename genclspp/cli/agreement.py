@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from genclspp.baselines.head import Head
 from genclspp.settings import Cell
 from genclspp.suggest import UserError, hint
 
 
 def check(cell: Cell) -> None:
     """Raise UserError if choices of a cell contradict each other."""
+    _check_head(cell)
     _check_matched(cell)
     _check_focus(cell)
     _check_learner(cell)
@@ -28,6 +30,11 @@ def check_advice(advice: Mapping[str, Mapping[str, Any]]) -> None:
         for name in values:
             if name not in ADVICE[method]:
                 raise UserError(f"unknown key model.advice.{method}.{name}; {hint(name, ADVICE[method])}")
+
+
+def _check_head(cell: Cell) -> None:
+    if isinstance(cell.method, Head) and not cell.sft.enabled:
+        raise UserError("method=head trains a classification head, found sft=none; expected sft=full or sft=lora")
 
 
 def _check_matched(cell: Cell) -> None:
