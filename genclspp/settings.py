@@ -84,7 +84,7 @@ class ModelSettings(Section, name="model"):
     as_decoder: load an encoder (BERT) as a causal decoder
     layout:     docs/layouts.md; null takes turns if there is a chat template, else plain. `chat_args` go to it
     max_length: context length to use; null takes the model's own
-    advice:     method -> argument -> what suits the model; the groups sft and rl take it from here
+    advice:     kind of training -> argument -> what suits the model; the groups sft and rl take it from here
     precision:  of matrix products; null takes bfloat16 where the machine is fast at it (`models/precision.py`)
     attention:  "sdpa", "eager" or "flex_attention" (block masks, compiled: for accelerators and large trees)
     """

@@ -31,8 +31,8 @@ class Svm:
         seen = sorted({example.label for example in task.splits["train"]})
         if len(seen) < 2:
             raise UserError(
-                f"method=svm tells labels apart, and the {len(task.splits['train'])} training examples of "
-                f"{task.name!r} have only {seen[0]!r}; expected two labels or more"
+                f"method=svm tells labels apart, and all training examples of {task.name!r} have the label "
+                f"{seen[0]!r}; expected two labels or more"
             )
 
     def scores(self, problem: Problem) -> np.ndarray:

@@ -25,15 +25,18 @@ def check(hydra: Any, cells: Sequence[Cell]) -> None:
 
     hydra: Hydra's own configuration, of the one cell or of the whole sweep
     """
-    # A group is switched off by its choice "none", which is right as well for a method that has no such group.
-    words = [word for word in hydra.overrides.task if not word.startswith("~") and not word.endswith("=none")]
-    typed = [key_of(word) for word in words]
+    typed = [key_of(word) for word in hydra.overrides.task if not word.startswith("~") and not _is_off(word)]
     for key in typed:
         _require_effect(key, cells, "")
     chosen = hydra.runtime.choices.get("experiment")
     if isinstance(chosen, str) and not _changes_choices(typed):
         for key in _keys_of_experiment(chosen):
             _require_effect(key, cells, f" (set by experiment={chosen})")
+
+
+def _is_off(word: str) -> bool:
+    """Whether a word switches a group off, such as rl=none: it is right for a method without that group as well."""
+    return word.endswith("=none") and "." not in key_of(word)
 
 
 def _require_effect(key: str, cells: Sequence[Cell], origin: str) -> None:

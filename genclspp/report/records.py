@@ -18,6 +18,7 @@ CHOICES = (
     *("decode", "sft", "rl", "reward", "reasoning", "seed"),
 )
 TRAINING = ("sft", "rl", "head")  # roles of the stages that train a policy
+GENERATIVE = "generative"  # the method of records of before there were others
 STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
@@ -156,14 +157,22 @@ def is_knob_of(name: str, groups: Iterable[str]) -> bool:
 def split_words(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:
     """Split words into those in which records differ, and word -> choice for those that all share.
 
+    A word that a record cannot have tells it apart from no other: its method does.
     If sides are equal in every record, "strategy" takes the place of "train" and "infer".
     """
     names = words(records)
     if are_sides_equal(records):
         names = [STRATEGY if name == "train" else name for name in names if name != "infer"]
-    first = {name: chosen(records[0], name) for name in names}
-    shared = [name for name in names if all(chosen(record, name) == first[name] for record in records)]
-    return [name for name in names if name not in shared], {name: first[name] for name in shared}
+    found = {name: [chosen(record, name) for record in records if concerns(record, name)] for name in names}
+    shared = {name: values[0] for name, values in found.items() if values == values[:1] * len(values)}
+    return [name for name in names if name not in shared], shared
+
+
+def concerns(record: Record, word: str) -> bool:
+    """Whether a record can have a word: a baseline has neither a decoder nor a knob of one."""
+    group = word.partition(".")[0]
+    group = "train" if group == STRATEGY else group
+    return record.get("method", GENERATIVE) == GENERATIVE or group not in CHOICES or record.get(group) is not None
 
 
 def are_sides_equal(records: Sequence[Record]) -> bool:
@@ -196,7 +205,7 @@ def _as_today(record: dict[str, Any]) -> dict[str, Any]:
     knobs = dict(word.lstrip("+~").split("=", 1) for word in typed if "=" in word)
     if record.get("dataset") in ("local", "hub") and "dataset.path" in knobs:
         record["dataset"] = Path(knobs["dataset.path"]).stem
-    return {"method": "generative", **{name: _parsed(text) for name, text in knobs.items()}, **record}
+    return {"method": GENERATIVE, **{name: _parsed(text) for name, text in knobs.items()}, **record}
 
 
 def _parsed(text: str) -> Any:
