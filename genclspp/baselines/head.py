@@ -6,8 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from genclspp.baselines.method import Problem
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import POLICY, Policy
@@ -20,6 +18,7 @@ from genclspp.store.files import write_json
 from genclspp.task import Example, Task
 
 if TYPE_CHECKING:
+    import numpy
     from transformers import PreTrainedTokenizerBase
 
 
@@ -35,15 +34,16 @@ class Head:
 
     def check(self, task: Task) -> None: ...
 
-    def scores(self, problem: Problem) -> np.ndarray:
+    def scores(self, problem: Problem) -> "numpy.ndarray":
         """The logits."""
+        import numpy
         import torch
 
         assert problem.policy is not None
         model = weights.load(problem.policy, labels=problem.labels)
         tokens, limit = tokenizer(problem.policy), tokenizers.max_length(problem.policy)
         rows = encode(problem.policy, problem.queries, limit)
-        scores = np.empty((len(rows), len(problem.labels)))
+        scores = numpy.empty((len(rows), len(problem.labels)))
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))  # similar lengths: little padding
         with torch.inference_mode(), autocast(model, problem.policy.settings.precision):
             for start in range(0, len(order), problem.batch_size):
