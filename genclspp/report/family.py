@@ -41,16 +41,15 @@ def _against_best(
 ) -> dict[At, float | None]:
     """p of "equals the best of its column" for each entry that can be best; None for the best one.
 
-    An entry without scores of the test examples cannot be tested, and has none.
+    An entry without scores of the test examples cannot be tested, and has none; without a test, nothing is best.
     """
     found: dict[At, float | None] = {}
     sign = -1 if is_loss(metric) else 1
     for rivals in _rivals(entries, series):
         best = max(rivals, key=lambda at: sign * entries[at].mean)
-        found[best] = None
-        for at in rivals:
-            if at != best and (p := _compare(best, at, series, results, metric)) is not None:
-                found[at] = p
+        tested = {at: _compare(best, at, series, results, metric) for at in rivals if at != best}
+        known = {at: p for at, p in tested.items() if p is not None}
+        found |= {best: None, **known} if known else {}
     return found
 
 

@@ -137,7 +137,7 @@ def _on_power(table: Table) -> list[str]:
 
 
 def _on_average(table: Table) -> list[str]:
-    if not table.description.average:
+    if AVERAGE not in table.columns:
         return []
     sets = len(table.columns) - 1
     ranks = [

@@ -42,7 +42,7 @@ def build(results: Results, description: Description, name: str = "", base: Base
     columns = sorted({column for _, column in placed}, key=lambda at: _order(at, about.columns, about))
     base = _base(results, description.baseline, about.baseline) if about.baseline else base
     entries = {at: _entry(each, base.of(each) if base else None, results, about) for at, each in placed.items()}
-    if about.average:
+    if about.average and len(columns) > 1:
         entries |= _averages(entries, rows, columns)
         columns = [*columns, AVERAGE]
     shared = split_words([record for each in series for record in each.records])[1]

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from genclspp.cli import tables
-from genclspp.report import formats, statistics
+from genclspp.report import family, formats, statistics
 from genclspp.report.description import Description
 from genclspp.report.entries import AVERAGE, Entry, Table
 from genclspp.report.notes import notes
@@ -105,10 +105,17 @@ def test_bold_is_what_is_not_significantly_below_the_best(made: Callable[..., Ta
     assert all(entry.is_best for entry in alone.values())  # two points are less than these can tell
 
 
-def test_of_a_loss_the_lowest_is_best_and_is_not_tested(made: Callable[..., Table]):
-    table = made(rows=("rl",), columns=("dataset",), metric="nll")
-    assert [at for at, entry in entries(table).items() if entry.is_best] == [("expected", name) for name in DATA]
+def test_a_metric_without_scores_has_neither_tests_nor_a_best(made: Callable[..., Table]):
+    table = made(rows=("rl",), columns=("dataset",), metric="nll", baseline=BASELINE)
+    assert not any(entry.is_best or entry.gain for entry in entries(table).values())
+    assert entries(table)["grpo", "trec"].points is not None
     assert any("nll is not among the metrics with tests" in note for note in notes(table))
+
+
+def test_of_invalid_answers_the_fewest_are_best(made: Callable[..., Table], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(family, "is_loss", lambda _: True)
+    found = entries(made(rows=("rl",), columns=("dataset",)))
+    assert [at for at, entry in found.items() if entry.is_best] == [("matched", name) for name in DATA]
 
 
 def test_an_average_is_of_the_gains_on_these_data_sets(made: Callable[..., Table]):
