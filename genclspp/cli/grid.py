@@ -43,7 +43,8 @@ def free_knobs(words: Sequence[str]) -> list[str]:
     return [free(word) for word in words]
 
 
-GROUPS = {"strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}  # whose choices have keys
+# Groups whose choices have keys of their own.
+GROUPS = {"method", "strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}
 
 
 def _is_sweep(words: Sequence[str]) -> bool:
