@@ -39,7 +39,10 @@ def predicted(right: float, seed: int, examples: int) -> Predictions:
 def add(
     root: Path, right: float, seed: int = 0, *, examples: int = 200, lost: bool = False, **words: Any
 ) -> Record:
-    """Write a record, and its predictions unless they are `lost`; returns the record."""
+    """Write a record, and its predictions unless they are `lost`; returns the record.
+
+    words: its entries; None takes one away
+    """
     same = {**SAME, "digest/test": f"{words.get('dataset', 'tickets')}{examples}", **words, "seed": seed}
     key = "".join(char if char.isalnum() else "_" for char in "".join(map(str, same.values())))
     found, texts = predicted(right, seed, examples), Texts(("",) * examples)
@@ -50,7 +53,8 @@ def add(
         predictions.write(folder, "test", found, texts)
     validated = {f"validation/{name}": value for name, value in measured.items()}
     commit = {"commit": "0123456789abcdef", "seconds": 61.0, "seconds/sft": 60.0, "memory/sft": 2.5e9}
-    record = {**same, "artifact/predict": key, **measured, **validated, **commit, **words}
+    whole = {**same, "artifact/predict": key, **measured, **validated, **commit, **words}
+    record = {name: value for name, value in whole.items() if value is not None}
     write_json(root / "results" / record["name"] / f"{key}.json", record)
     return record
 

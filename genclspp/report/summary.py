@@ -12,6 +12,7 @@ from rich.text import Text
 from genclspp.report import figures, notes, sheets
 from genclspp.report.description import Description
 from genclspp.report.entries import Entry, Row, Table
+from genclspp.report.records import GENERATIVE
 from genclspp.report.results import Results
 from genclspp.report.series import Series
 from genclspp.report.table import Base, build
@@ -48,7 +49,9 @@ def compare(results: Results) -> tuple[Table, set[int]]:
 
     A series is compared with zero-shot on both sides, all else equal; a stand-in is the first one of its data set.
     """
-    naive = {id(each): results.baseline_of(each, NAIVE) for each in results.series}
+    has_methods = any(each.words.get("method") for each in results.series)
+    wanted = NAIVE | ({"method": GENERATIVE} if has_methods else {})
+    naive = {id(each): results.baseline_of(each, wanted) for each in results.series}
     if all(base in (None, each) for each, base in zip(results.series, naive.values(), strict=True)):
         naive = {}  # each would be its own baseline
     known = {name for record in results.records for name in record}

@@ -213,3 +213,16 @@ def test_what_is_tested_is_marked_and_said(tmp_path: Path):
     assert "one family of 4 tests (2 gains and 2 comparisons with the best of a column)" in text
     assert "chosen by accuracy on the validation examples" in text
     assert "95 % of Δ" not in cells(sweeps.results(tmp_path, *found), width=60)[0]
+
+
+def test_a_method_without_prompts_is_compared_with_zero_shot_prompts(tmp_path: Path):
+    found = [
+        sweeps.add(tmp_path, 0.6, seed, method="generative", train="zero_shot", infer="zero_shot")
+        for seed in (0, 1)
+    ]
+    found.append(
+        sweeps.add(tmp_path, 0.8, method="svm", is_random=False, train=None, infer=None, decode=None, rl=None)
+    )
+    heading, *rows = cells(sweeps.results(tmp_path, *found))
+    assert heading[:2] == ["method", "accuracy"]
+    assert [row[:3] for row in rows] == [["generative", "60.0 ± 0.0", "base"], ["svm", "80.0 73.9–85.0", "+20.0†"]]

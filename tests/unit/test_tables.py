@@ -165,6 +165,28 @@ def test_a_word_with_a_star_is_any_knob_of_that_name(tmp_path: Path):
     assert len(table.entries) == 6
 
 
+BARE = {"method": "svm", "is_random": False, "train": None, "infer": None, "decode": None, "rl": None}
+
+
+def test_methods_without_prompts_and_decoders_stand_beside_others(tmp_path: Path):
+    found = [
+        add(tmp_path, right + 0.01 * seed, seed, method="generative", train=name, infer=name)
+        for name, right in (("zero_shot", 0.6), ("icl", 0.9))
+        for seed in (0, 1, 2)
+    ]
+    found.append(add(tmp_path, 0.8, **BARE))
+    for method, gains in (("svm", [-19, 11]), ("generative", [0, 30, 19])):
+        words = {"method": method} | ({} if method == "svm" else {"strategy": "zero_shot"})
+        table = build(results(tmp_path, *found), Description(rows=("method", "strategy"), baseline=words))
+        told = {row: entry for row, entry in entries(table).items() if not entry.is_baseline}
+        assert len(told) == 2
+        assert sorted(round(100 * entry.points) for entry in told.values() if entry.points) == sorted(
+            filter(None, gains)
+        )
+        assert all(entry.gain for entry in told.values())
+    assert [row.place for row in table.rows] == [("generative", "zero_shot"), ("generative", "icl"), ("svm", "–")]
+
+
 def test_the_order_of_records_does_not_matter(root: Path, pilot: list[Record]):
     shuffled = list(pilot)
     random.Random(1).shuffle(shuffled)
