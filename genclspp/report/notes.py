@@ -80,6 +80,10 @@ def _on_level(table: Table) -> list[str]:
     named = f"{metric}{' in %' if is_share(metric) else ''}"
     methods = {entry.level.method for entry in table.entries.values() if entry.level}
     listed = ", ".join(map(str, seeds))
+    if _is_fixed(table):
+        return [
+            f"{named} of one run each, with its 95 % interval over test examples: nothing in the cells is random."
+        ]
     if table.most < 2:
         each = "each " if len(seeds) > 1 else ""
         how = " or ".join(sorted(methods - {"crossed"}))
@@ -99,7 +103,7 @@ def _on_gains(table: Table, relative: bool) -> list[str]:
     in_percent = "; in %: of the baseline" if relative else ""
     found = [f"Δ: {points}above {table.base}{tested}{in_percent}."]
     methods = {getattr(gain, "method", "") for gain in table.gains}
-    if any(method.startswith("paired bootstrap") for method in methods):
+    if any(method.startswith("paired bootstrap") for method in methods) and not _is_fixed(table):
         test = "McNemar's exact test" if any("McNemar" in method for method in methods) else "a paired bootstrap"
         found.append(f"Where both have one seed, Δ compares these two checkpoints, not the recipes ({test}).")
     if "crossed, with lent seed variance" in methods:
@@ -175,6 +179,10 @@ def _on_missing(table: Table) -> list[str]:
         (bare, f"Δ without interval: {bare} of {whole} entries, whose predictions are not in the artifacts."),
     ]
     return [note for count, note in counted if count]
+
+
+def _is_fixed(table: Table) -> bool:
+    return all(entry.is_fixed or entry.is_average for entry in table.entries.values())
 
 
 def is_short(table: Table, entry: Entry) -> bool:

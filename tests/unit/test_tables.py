@@ -235,6 +235,13 @@ def test_one_seed_is_said_to_tell_nothing_about_retraining(root: Path, pilot: li
     assert "compares these two checkpoints, not the recipes (McNemar's exact test)" in said
 
 
+def test_where_nothing_is_random_one_run_is_all_there_is(root: Path, pilot: list[Record]):
+    found = Results([one for one in pilot if one["rl"] == "matched"], root / "artifacts")
+    said = " ".join(notes(build(found, Description(rows=("dataset",)))))
+    assert "of one run each, with its 95 % interval over test examples: nothing in the cells is random" in said
+    assert "retraining" not in said
+
+
 def test_the_headline_is_chosen_on_validation_and_reported_on_test(tmp_path: Path):
     lucky = add(tmp_path, 0.9, rl="grpo", **{"validation/accuracy": 0.5})
     chosen = add(tmp_path, 0.8, rl="expected", **{"validation/accuracy": 0.7})
