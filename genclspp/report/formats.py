@@ -106,8 +106,8 @@ def latex(table: Table) -> str:
         [
             f"% \\usepackage{{{PACKAGES}}}",
             r"\begin{table}",
-            r"\centering",
-            *([rf"\caption{{{_tex(sheet.title)}}}"] if sheet.title else []),
+            r"\centering\small\setlength{\tabcolsep}{4pt}",
+            *([rf"\caption{{{_tex(sheet.title)}}}\smallskip"] if sheet.title else []),
             *([rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', sheet.name)}}}"] if sheet.name else []),
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",

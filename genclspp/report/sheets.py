@@ -12,7 +12,7 @@ SIGNIFICANT = "†"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a text, bold or not, with what follows it: a mark, or more text."""
+    """A line of a text, bold or not, with a mark behind it or none."""
 
     text: str
     is_bold: bool = False
@@ -100,10 +100,10 @@ def _lines(table: Table, entry: Entry) -> Iterator[Line]:
     if not table.base:
         yield Line(between(metric, *_ends(entry.level)))
         return
-    above, relative = gain(table, entry), entry.relative
-    share = f" ({percent(relative.mean)})" if relative and not entry.is_baseline else ""
-    yield above if entry.is_baseline else Line(f"Δ {above.text}", mark=above.mark + share)
+    above = gain(table, entry)
+    yield above if entry.is_baseline else Line(f"Δ {above.text}", mark=above.mark)
     yield Line(between(metric, *_ends(entry.gain), "+"))
+    yield Line(percent(entry.relative.mean) if entry.relative else "")
     if entry.on is not None:
         yield Line(f"{SIGNIFICANT} on {entry.on} of {entry.n}")
 
