@@ -14,14 +14,11 @@ from genclspp.report.statistics import DATASETS, Average
 COMMIT = 12  # characters of a commit
 
 
-def notes(table: Table, relative: bool = True) -> list[str]:
-    """The sentences under a table. relative: whether it shows relative gains"""
-    about = [*_on_level(table), *_on_gains(table, relative), *_on_tests(table), *_on_average(table)]
+def notes(table: Table, intervals: bool = True, relative: bool = True) -> list[str]:
+    """The sentences under a table. intervals, relative: whether it shows intervals of gains, and relative gains"""
+    about = [*_on_level(table), *_on_gains(table, intervals, relative), *_on_tests(table), *_on_average(table)]
     shared = f"All cells: {listed(table.shared)}." if listed(table.shared) else ""
-    last = [
-        *_on_headlines(table),
-        origin(records_of(table.series.values())),
-    ]
+    last = [*_on_headlines(table), origin(records_of(table.series.values()))]
     return [note for note in (shared, *about, *last, *_on_missing(table)) if note]
 
 
@@ -95,16 +92,18 @@ def _on_level(table: Table) -> list[str]:
     return [f"{named}: mean ± standard deviation over n = {table.most} seeds ({listed}){interval}."]
 
 
-def _on_gains(table: Table, relative: bool) -> list[str]:
+def _on_gains(table: Table, intervals: bool, relative: bool) -> list[str]:
     if not table.base:
         return []
     points = "points " if is_share(table.description.metric) else ""
-    tested = ", with its 95 % interval" if table.gains else ""
+    tested = ", with its 95 % interval" if table.gains and intervals else ""
     in_percent = "; in %: of the baseline" if relative else ""
     found = [f"Δ: {points}above {table.base}{tested}{in_percent}."]
-    methods = {getattr(gain, "method", "") for gain in table.gains}
-    if any(method.startswith("paired bootstrap") for method in methods) and not _is_fixed(table):
-        test = "McNemar's exact test" if any("McNemar" in method for method in methods) else "a paired bootstrap"
+    found_in = [entry for entry in table.entries.values() if entry.gain]
+    methods = {getattr(entry.gain, "method", "") for entry in found_in}
+    single = {getattr(entry.gain, "method", "") for entry in found_in if not entry.is_fixed}
+    if any(method.startswith("paired bootstrap") for method in single):
+        test = "McNemar's exact test" if any("McNemar" in method for method in single) else "a paired bootstrap"
         found.append(f"Where both have one seed, Δ compares these two checkpoints, not the recipes ({test}).")
     if "crossed, with lent seed variance" in methods:
         found.append("Where one of both has one seed, it is given the seed variance of the other.")

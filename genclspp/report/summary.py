@@ -1,17 +1,16 @@
 """The table at the end of a sweep: its cells, each compared with zero-shot prompts, in the width of a terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from genclspp.report import figures, notes, sheets
 from genclspp.report.description import Description
-from genclspp.report.entries import Entry, Row, Table
+from genclspp.report.entries import Entry, Table
 from genclspp.report.records import GENERATIVE
 from genclspp.report.results import Results
 from genclspp.report.series import Series
@@ -19,9 +18,7 @@ from genclspp.report.table import Base, build
 
 NAIVE = {"train": "zero_shot", "infer": "zero_shot"}
 STAND_IN = "*"  # marks a gain over the first cell of a data set, where others are over zero-shot
-GAPS = 24  # characters for accuracy and gain, with what separates columns
-NUMBER = 8  # of a column of numbers
-INTERVAL = 15  # of the interval of a gain
+INTERVAL = "95 % of Δ"
 BESIDE = {
     "macro_f1": "macro\nF1",
     "invalid_rate": "in-\nvalid",
@@ -38,9 +35,12 @@ def show(results: Results, console: Console) -> None:
     if not results.records:
         console.print("no records yet")
         return
-    made, marked = compare(results)
-    console.print(grid(made, marked, console.width))
-    for note in notes.notes(replace(made, shared={**made.shared, **_facts(results, made)}), relative=False):
+    table, marked = compare(results)
+    made = grid(table, marked, console.width)
+    console.print(made)
+    intervals = any(column.header == INTERVAL for column in made.columns)
+    whole = replace(table, shared={**table.shared, **_facts(results, table)})
+    for note in notes.notes(whole, intervals, relative=False):
         console.print(Text(note, style="dim"))
 
 
@@ -67,29 +67,50 @@ def compare(results: Results) -> tuple[Table, set[int]]:
     return build(results, about, base=base), marked
 
 
-def grid(table: Table, marked: Iterable[int] = (), width: int = 120) -> Grid:
-    """One row per series, in the order of the records.
+def grid(table: Table, marked: Collection[int] = (), width: int = 120) -> Grid:
+    """One row per series, in the order of the records, in the most readable form that fits.
+
+    These are: with the interval of each gain; without; with combinations of strategies on several lines; with all
+    words in one column.
 
     marked: ids of series whose gain is over a stand-in; width: of the terminal, in characters
     """
+    plain = {word: [row.place[place] for row, _ in table.series] for place, word in enumerate(_words(table))}
+    plain = {word: ["" if text == figures.MISSING else text for text in texts] for word, texts in plain.items()}
+    folded = {word: [text.replace("+", "\n+") for text in texts] for word, texts in plain.items()}
+    forms = ((plain, True), (plain, False), (folded, False))
+    for names, has_intervals in forms:
+        made = _grid(table, names, marked, has_intervals and bool(table.gains))
+        if Console(width=10_000).measure(made).maximum <= width:
+            return made
+    lines = [
+        [f"{word}={text}" for word, text in zip(folded, texts, strict=True) if text]
+        for texts in zip(*folded.values(), strict=True)
+    ]
+    made = _grid(table, {"cell": ["\n".join(each) for each in lines]}, marked, has_intervals=False)
+    made.leading = 1  # separates rows of several lines
+    return made
+
+
+def _words(table: Table) -> Sequence[str]:
+    return table.description.rows or () if len(table.series) > 1 else ()
+
+
+def _grid(table: Table, names: Mapping[str, Sequence[str]], marked: Collection[int], has_intervals: bool) -> Grid:
     beside = [name for name in BESIDE if name in table.description.beside and not _is_hidden(name, table)]
-    names, has_room = _name_columns(table, width - GAPS - NUMBER * len(beside))
+    gains = ["Δ", *([INTERVAL] if has_intervals else [])] if table.base else []
     built = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    built.leading = int("cell" in names)  # separates rows of several lines
     for heading in names:
         built.add_column(heading, overflow="fold")
-    intervals = ["95 % of Δ"] if has_room and table.gains else []
-    for heading in ("accuracy", *(["Δ", *intervals] if table.base else []), *(BESIDE[name] for name in beside)):
+    for heading in ("accuracy", *gains, *(BESIDE[name] for name in beside)):
         built.add_column(heading, justify="right", no_wrap=True)
     for place, (at, series) in enumerate(table.series.items()):
         entry = table.entries[at]
-        texts = [column[place] for column in names.values()]
         between = figures.between("accuracy", *_ends(entry), "+")
-        gain = [_gain(table, entry, id(series) in marked), *([Text(between)] if intervals else [])]
         built.add_row(
-            *map(Text, texts),
+            *(Text(texts[place]) for texts in names.values()),
             _level(table, entry),
-            *(gain if table.base else []),
+            *[_gain(table, entry, id(series) in marked), Text(between)][: len(gains)],
             *(figures.value(name, entry.beside.get(name)) for name in beside),
         )
     return built
@@ -137,33 +158,3 @@ def _facts(results: Results, table: Table) -> dict[str, str]:
 def _is_hidden(name: str, table: Table) -> bool:
     values = {entry.beside.get(name) for entry in table.entries.values()}
     return values == {None} or (name in HIDES and len(values) == 1 and (len(table.entries) > 1 or values == {1}))
-
-
-def _name_columns(table: Table, room: int) -> tuple[Mapping[str, Sequence[str]], bool]:
-    """Heading -> one text per series, in the most readable form that fits into `room` characters.
-
-    These are: a column per word; the same with combinations on several lines; all words in one column. Also
-    returns whether there is room for the intervals of gains.
-    """
-    rows = [row for row, _ in table.series]
-    words = table.description.rows or ()
-    plain = {word: [_text(row, place) for row in rows] for place, word in enumerate(words)}
-    if len(rows) == 1:
-        return {}, True
-    folded = {word: [text.replace("+", "\n+") for text in texts] for word, texts in plain.items()}
-    for columns, least in ((plain, INTERVAL), (plain, 0), (folded, 0)):
-        if sum(2 + max(map(_longest, (word, *texts))) for word, texts in columns.items()) <= room - least:
-            return columns, least > 0
-    cells = [
-        "\n".join(f"{word}={folded[word][place]}" for word in words if folded[word][place])
-        for place in range(len(rows))
-    ]
-    return {"cell": cells}, False
-
-
-def _text(row: Row, place: int) -> str:
-    return "" if row.place[place] == figures.MISSING else row.place[place]
-
-
-def _longest(text: str) -> int:
-    return max(map(cell_len, text.split("\n")))
