@@ -12,6 +12,7 @@ so. docs/tables.md tells how to read a table and how to describe one.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def main() -> None:
     tables.add_options(parser)
     try:
         tables.make(parser.parse_args())
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
         sys.exit(f"error: {errors.explain(error)}")
 
