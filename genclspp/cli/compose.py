@@ -77,7 +77,7 @@ def register() -> None:
 
 def cell(config: DictConfig) -> Cell:
     """Check a composed configuration and build its cell; raises UserError with the full key of what is wrong."""
-    plain = {str(name): _plain(config, name) for name in config if name != "hydra"}
+    plain = {str(name): _plain(config, name) for name in config if name not in ("hydra", "grids")}
     _require_finite(plain, "")
     known = {*SECTIONS, "method", "strategy", "train", "infer", "decode", "reward", "metric"}
     known |= {"name", "outputs", "seed", "threads"}

@@ -69,8 +69,9 @@ def _keys_of_experiment(name: str) -> list[str]:
     """The keys that an experiment sets or sweeps over."""
     found = GlobalHydra.instance().config_loader().repository.load_config(f"experiment/{name}")
     values: Any = OmegaConf.to_container(found.config) if found else {}
-    swept = values.pop("hydra", {}).get("sweeper", {}).get("params", {})
-    return [*_leaves(values), *swept]
+    swept = values.pop("hydra", {}).get("sweeper", {}).get("params") or {}
+    own = [name for grid in values.pop("grids", []) for name in grid]
+    return [*_leaves(values), *swept, *own]
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from genclspp.report import records
-from genclspp.report.summary import duration
+from genclspp.report.figures import duration
 from genclspp.runs.ledger import Entry
 from genclspp.settings import Cell
 from genclspp.store.artifacts import Step, manifest

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from genclspp.cli import compose
+from genclspp.cli import compose, tables
 from genclspp.cli.grid import jobs
 from genclspp.report.records import path_of
+from genclspp.report.results import Results
+from genclspp.report.table import build
 from genclspp.settings import Cell
 
 CONF = Path(compose.CONF)
@@ -88,21 +91,66 @@ def test_every_other_choice_composes(group: str, choice: str):
     assert made.choices.get(group, choice) == choice
 
 
+# Of experiments with many cells, one data set and seed.
+FEW = {"main": ("dataset=trec", "seed=0")} | dict.fromkeys(("decoders", "demo_pairings", "shots"), ("seed=0",))
+
+
+@cache
+def expanded(experiment: str) -> list[Cell]:
+    config = composed(f"experiment={experiment}", *FEW.get(experiment, ()))
+    assert str(config.hydra.mode).endswith("MULTIRUN")
+    return [compose.cell(one.config) for one in jobs(config)]
+
+
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_expands_into_different_valid_cells(choice: str):
-    config = composed(f"experiment={choice}")
-    cells = [compose.cell(one.config) for one in jobs(config)]
+    cells = expanded(choice)
     assert len(cells) > 1
-    assert len({(*one.choices.items(), one.seed) for one in cells}) == len(cells)
+    same = [
+        one for one in cells if one.method is not None
+    ]  # a method without prompts is once in each grid over them
+    assert len({(*one.choices.items(), *one.knobs.items(), one.seed) for one in cells}) >= len(cells) - len(same)
     assert {one.sweep for one in cells} == {choice}
-    assert str(config.hydra.mode).endswith("MULTIRUN")
 
 
-@pytest.mark.parametrize("model", choices("model"))
-def test_every_experiment_takes_every_model(model: str):
+@pytest.mark.parametrize("choice", choices("experiment"))
+def test_the_cells_of_an_experiment_make_its_tables(choice: str):
+    numbers = dict.fromkeys(("accuracy", "macro_f1", "invalid_rate", "seconds", "tokens/score"), 0.5)
+    cells = {str((one.choices, one.knobs, one.seed)): one for one in expanded(choice)}.values()
+    records = [{"name": choice, "seed": one.seed, **one.choices, **one.knobs, **numbers} for one in cells]
+    for name, about in tables.read(tables.FOLDER / f"{choice}.yaml").items():
+        made = build(Results(records, Path("nowhere")), about, name)
+        assert len(made.entries) > 1
+        assert all(entry.is_baseline or entry.points == 0 for entry in made.entries.values()) or not about.baseline
+        assert not about.baseline or any(entry.is_baseline for entry in made.entries.values())
+        assert {row.block for row in made.rows} <= {*about.blocks} if about.blocks else True
+
+
+PAIRS = [  # every model with some of the experiments, and every experiment with some of the models
+    (model, choices("experiment")[(place + step) % len(choices("experiment"))])
+    for place, model in enumerate(choices("model"))
+    for step in range(0, len(choices("experiment")), 3)
+]
+
+
+@pytest.mark.parametrize(("model", "choice"), PAIRS)
+def test_every_experiment_takes_every_model(model: str, choice: str):
     words = [f"model={model}", *([f"model.{PLACES[model]}"] if model in PLACES else [])]
-    for choice in choices("experiment"):
-        assert cell(f"experiment={choice}", *words).model == cell(*words).model
+    assert cell(f"experiment={choice}", *words).model == cell(*words).model
+
+
+def test_an_experiment_may_be_several_grids_and_the_command_line_comes_last():
+    cells = [compose.cell(one.config) for one in jobs(composed("experiment=warmup"))]
+    found = {(one.choices["sft"], one.choices["rl"]) for one in cells}
+    assert found == {("none", rl) for rl in ("none", "grpo", "expected")} | {
+        ("full", rl) for rl in ("none", "matched", "grpo", "expected")
+    }
+    assert len(cells) == 3 * len(found)
+    cells = [compose.cell(one.config) for one in jobs(composed("experiment=warmup", "rl=none", "seed=1"))]
+    assert {(one.choices["sft"], one.choices["rl"], one.seed) for one in cells} == {
+        ("none", "none", 1),
+        ("full", "none", 1),
+    }
 
 
 def test_the_pairings_are_the_three_by_three_matrix():
