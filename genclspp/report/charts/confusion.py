@@ -7,7 +7,7 @@ import numpy as np
 from genclspp.inference.predictions import ABSTAINED, INVALID
 from genclspp.report.chart import Chart
 from genclspp.report.charts.answers import Answers
-from genclspp.report.charts.figure import RED, build, named, number, plain, translucent
+from genclspp.report.charts.figure import GREY, RED, build, named, number, plain, translucent
 
 MOST = 14  # labels that a figure can name and count on a phone
 PAIRS = 100  # rows of the table
@@ -103,18 +103,30 @@ def _figure(counts: np.ndarray, shown: list[int], names: list[str]) -> dict[str,
         "mode": "text",
         "x": [column for _, column in there],
         "y": [row for row, _ in there],
-        "text": [f"{table[row, column]:.3g}" for row, column in there],
+        "text": [_written(table[row, column]) for row, column in there],
         "textfont": {"size": 10 if len(columns) > 8 else 12},
         "hoverinfo": "skip",
     }
     right = [
-        {"type": "rect", "x0": k - 0.5, "x1": k + 0.5, "y0": k - 0.5, "y1": k + 0.5, "line": {"width": 1.5}}
+        {
+            "type": "rect",
+            "x0": k - 0.5,
+            "x1": k + 0.5,
+            "y0": k - 0.5,
+            "y1": k + 0.5,
+            "line": {"color": GREY, "width": 1.5},
+        }
         for k in range(len(rows))
     ]
     return build(
         [cells, written],
         140 + 28 * len(rows),
         xaxis=named(columns, "answer", tickangle=-60, range=[-0.5, len(columns) - 0.5]),
-        yaxis=named(rows, "class", range=[len(rows) - 0.5, -0.5]),
+        yaxis=named(rows, range=[len(rows) - 0.5, -0.5]),
         shapes=right,
     )
+
+
+def _written(count: float) -> str:
+    """A mean count in as few characters as say something: "12", "3.3", "<1"."""
+    return "<1" if count < 1 else f"{count:.1f}".removesuffix(".0") if count < 10 else f"{count:.0f}"
