@@ -35,7 +35,7 @@ RL = (
     Panel("held_out/kl", "KL from the start (nats)"),
     Panel("held_out/entropy", "entropy of answers (nats)"),
     Panel("held_out/invalid", "invalid text (%)", 100),
-    Panel("frac_reward_zero_std", "groups with equal rewards (%)", 100),
+    Panel("frac_reward_zero_std", "equal rewards (%)", 100),
 )
 
 
@@ -54,7 +54,7 @@ def rl_curves(results: "Results", series: Series) -> Chart | None:
         "Held-out values are measured on validation prompts that RL does not learn from; the policy of the best "
         "check (dotted line) is the result. Signs of ill health: held-out accuracy that falls while reward rises, "
         "a rising share of invalid text, a KL divergence that runs away, an entropy that drops to 0, and groups "
-        "whose rewards are all equal, from which nothing is learnt."
+        "of answers whose rewards are all equal, from which nothing is learnt."
     )
     return _chart("rl", "Did RL learn, and stay healthy?", told, RL, results, series)
 

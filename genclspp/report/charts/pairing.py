@@ -8,7 +8,8 @@ import numpy as np
 
 from genclspp.report import statistics
 from genclspp.report.chart import Chart, Value
-from genclspp.report.charts.figure import BLUE, GREY, RED, build, named, number, numbers, plain, translucent
+from genclspp.report.charts.figure import BLUE, GREY, RED, number, numbers, plain, translucent
+from genclspp.report.charts.matrix import Matrix, draw
 from genclspp.report.charts.means import mean_gain
 from genclspp.report.charts.names import SIDES, name, side, telling
 from genclspp.report.records import is_knob_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST = 6  # matrices of a sweep that have a chart
 Pair = tuple[str, str]  # prompts in training and at inference
-Matrix = Mapping[Pair, Series]
+Pairings = Mapping[Pair, Series]
 
 
 def pairings(results: "Results") -> list[Chart]:
@@ -31,7 +32,7 @@ def pairings(results: "Results") -> list[Chart]:
     return [_chart(results, matrix, place, told) for place, matrix in enumerate(largest)]
 
 
-def matrices(series: Sequence[Series]) -> list[Matrix]:
+def matrices(series: Sequence[Series]) -> list[Pairings]:
     """Trained cells that are equal in all but the prompts of their sides, where some have different ones."""
     found: dict[Any, dict[Pair, Series]] = defaultdict(dict)
     for each in series:
@@ -46,13 +47,13 @@ def matrices(series: Sequence[Series]) -> list[Matrix]:
     return [matrix for matrix in found.values() if any(is_compared(pair, matrix) for pair in matrix)]
 
 
-def is_compared(pair: Pair, matrix: Matrix) -> bool:
+def is_compared(pair: Pair, matrix: Pairings) -> bool:
     """Whether a cell has other prompts in training than at inference, and there is one with equal ones."""
     trained, asked = pair
     return trained != asked and (asked, asked) in matrix
 
 
-def _chart(results: "Results", matrix: Matrix, place: int, told: Sequence[str]) -> Chart:
+def _chart(results: "Results", matrix: Pairings, place: int, told: Sequence[str]) -> Chart:
     gains = {
         (trained, asked): gain
         for trained, asked in matrix
@@ -80,7 +81,7 @@ def _chart(results: "Results", matrix: Matrix, place: int, told: Sequence[str]) 
     )
 
 
-def _verdict(results: "Results", matrix: Matrix, gains: Mapping[Pair, Gain], marked: set[Pair]) -> str:
+def _verdict(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], marked: set[Pair]) -> str:
     """The answer in a sentence: the mean gain of matching over mismatched prompts, with its interval."""
     if not gains:
         return "The predictions are missing, so nothing can be tested."
@@ -98,7 +99,7 @@ def _verdict(results: "Results", matrix: Matrix, gains: Mapping[Pair, Gain], mar
 
 
 def _row(
-    results: "Results", matrix: Matrix, pair: Pair, gain: Gain | None, corrected: float | None
+    results: "Results", matrix: Pairings, pair: Pair, gain: Gain | None, corrected: float | None
 ) -> tuple[Value, ...]:
     values = list(results.values(matrix[pair], "accuracy").values())
     start = (*pair, len(values), number(float(np.mean(values)), 100) if values else None)
@@ -112,58 +113,30 @@ def _row(
     )
 
 
-def _figure(results: "Results", matrix: Matrix, gains: Mapping[Pair, Gain], marked: set[Pair]) -> dict[str, Any]:
+def _figure(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], marked: set[Pair]) -> dict[str, Any]:
     both = [*(asked for _, asked in matrix), *(trained for trained, _ in matrix)]
     order = sorted(dict.fromkeys(both), key=lambda choice: choice != "zero_shot")
     rows, columns = ([one for one in order if one in {pair[k] for pair in matrix}] for k in (0, 1))
-    texts, table = [], []
-    for trained in rows:
-        line: list[float | None] = []
-        for asked in columns:
-            pair = (trained, asked)
-            gain = gains.get(pair)
-            line.append(number(gain.mean, 100) if gain else 0.0 if pair in matrix else None)
-            texts.append(_written(results, matrix.get(pair), gain, pair in marked))
-        table.append(line)
-    most = max((abs(value) for line in table for value in line if value), default=1)
-    cells = {
-        "type": "heatmap",
-        "z": table,
-        "zmin": -most,
-        "zmax": most,
-        "colorscale": [[0, translucent(RED, 0.75)], [0.5, translucent(GREY, 0.06)], [1, translucent(BLUE, 0.75)]],
-        "showscale": False,
-        "xgap": 2,
-        "ygap": 2,
-        "hoverinfo": "skip",
-    }
-    written = {
-        "type": "scatter",
-        "mode": "text",
-        "x": [x for _ in rows for x in range(len(columns))],
-        "y": [y for y in range(len(rows)) for _ in columns],
-        "text": texts,
-        "hoverinfo": "skip",
-    }
-    equal = [(columns.index(each), rows.index(each)) for each in columns if each in rows]
-    frames = [
-        {
-            "type": "rect",
-            "x0": x - 0.5,
-            "x1": x + 0.5,
-            "y0": y - 0.5,
-            "y1": y + 0.5,
-            "line": {"color": GREY, "width": 2},
-        }
-        for x, y in equal
-    ]
-    return build(
-        [cells, written],
-        130 + 60 * len(rows),
-        xaxis=named(columns, "prompt at inference", range=[-0.5, len(columns) - 0.5]),
-        yaxis=named(rows, "prompt in training", range=[len(rows) - 0.5, -0.5]),
-        shapes=frames,
+    pairs = [[(trained, asked) for asked in columns] for trained in rows]
+
+    def shade(pair: Pair) -> float | None:
+        return number(gains[pair].mean, 100) if pair in gains else 0.0 if pair in matrix else None
+
+    shades = [[shade(pair) for pair in line] for line in pairs]
+    most = max((abs(value) for line in shades for value in line if value), default=1)
+    drawn = Matrix(
+        rows=rows,
+        columns=columns,
+        shades=shades,
+        texts=[
+            [_written(results, matrix.get(pair), gains.get(pair), pair in marked) for pair in line]
+            for line in pairs
+        ],
+        told=[["" for _ in line] for line in pairs],
+        framed=[(rows.index(each), columns.index(each)) for each in columns if each in rows],
     )
+    scale = ((0, translucent(RED, 0.75)), (0.5, translucent(GREY, 0.06)), (1, translucent(BLUE, 0.75)))
+    return draw(drawn, scale, (-most, most), row=60, x="prompt at inference", y="prompt in training")
 
 
 def _written(results: "Results", series: Series | None, gain: Gain | None, is_marked: bool) -> str:
