@@ -19,6 +19,7 @@ from genclspp.report.statistics import ALPHA, Gain
 if TYPE_CHECKING:
     from genclspp.report.results import Results
 
+HOVER = "trained with %{y}, asked with %{x}<br>%{z} points, p %{customdata}<extra></extra>"
 MOST = 6  # matrices of a sweep that have a chart
 Pair = tuple[str, str]  # prompts in training and at inference
 Pairings = Mapping[Pair, Series]
@@ -132,11 +133,11 @@ def _figure(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], ma
             [_written(results, matrix.get(pair), gains.get(pair), pair in marked) for pair in line]
             for line in pairs
         ],
-        told=[["" for _ in line] for line in pairs],
+        told=[[number(gains[pair].p) if pair in gains else None for pair in line] for line in pairs],
         framed=[(rows.index(each), columns.index(each)) for each in columns if each in rows],
     )
     scale = ((0, translucent(RED, 0.75)), (0.5, translucent(GREY, 0.06)), (1, translucent(BLUE, 0.75)))
-    return draw(drawn, scale, (-most, most), row=60, x="prompt at inference", y="prompt in training")
+    return draw(drawn, scale, (-most, most), row=60, x="prompt at inference", y="prompt in training", hover=HOVER)
 
 
 def _written(results: "Results", series: Series | None, gain: Gain | None, is_marked: bool) -> str:
