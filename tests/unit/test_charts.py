@@ -59,7 +59,7 @@ def test_the_charts_of_a_sweep_answer_what_people_ask(pairings: Results):
         *("cost", "accuracy-for-cost"),
     ]
     assert charts["pairing-1"].caption.startswith("On average, yes: matching prompts gain +1")
-    assert charts["rl"].caption.startswith("grpo over none: +7")
+    assert charts["rl"].caption.startswith("On average: grpo over none +7")
     assert same([*charts.values()], sweep_charts(Results(pairings.records, pairings.artifacts)))
 
 
@@ -188,3 +188,13 @@ def test_long_curves_are_means_of_neighbours():
 
 def test_the_frontier_is_what_no_cell_beats_in_both():
     assert frontier([(1, 0.5), (2, 0.4), (3, 0.9), (3, 0.8), (4, 0.9)]) == [0, 2]
+
+
+@pytest.mark.parametrize("examples", [1, 3, 5])
+def test_very_few_examples(tmp_path: Path, examples: int):
+    made = sweep(tmp_path, examples=examples, seeds=(0, 1))
+    check(sweep_charts(made))
+    for series in made.series:
+        charts = by_id(cell_charts(made, series))
+        check([*charts.values()])
+        assert any(row[0] == "length" for row in charts["slices"].rows) == (examples > 3)

@@ -35,6 +35,7 @@ BASELINES = {"train": "zero_shot", "infer": "zero_shot", STRATEGY: "zero_shot", 
 BASELINES |= {"layout": "turns", "reasoning": "none", "sft": "none", "precision": "float32", "reward": "correct"}
 OTHERS = ("name", "dataset", "dataset.path", "weights", "rl")  # words that are no dimensions, and RL
 MOST = 40  # comparisons that a figure shows
+TOLD = 3  # means that a caption tells
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _choices(series: Sequence[Series], word: str) -> list[Any]:
 def _chart(id: str, title: str, word: str, found: Sequence[Comparison]) -> Chart:
     means, single = ([each for each in found if (each.corrected is None) is is_mean] for is_mean in (True, False))
     shown = found if len(found) <= MOST else (means or single)[:MOST]
-    part = " There are too many comparisons for the figure; the table has all." if len(shown) < len(found) else ""
+    part = " The figure shows the means alone, the table all comparisons." if len(shown) < len(found) else ""
     diamonds = " Diamonds: the mean over all comparisons of a choice." if means else ""
     return Chart(
         id=id,
@@ -138,10 +139,13 @@ def _chart(id: str, title: str, word: str, found: Sequence[Comparison]) -> Chart
 
 def _verdict(means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
     """The answer in a sentence or two: the mean of each choice, and how many comparisons are beyond noise."""
-    told = [
-        f"{each.choice} over {each.baseline}: {100 * each.gain.mean:+.1f} points on average "
-        f"({100 * each.gain.low:+.1f} to {100 * each.gain.high:+.1f})."
-        for each in means
+    ranked = sorted(means, key=lambda each: -each.gain.mean)
+    shown = means if len(means) <= TOLD else [ranked[0], ranked[-1]]
+    told = [f"{'On average' if shown is means else 'On average, from best to worst'}:"] if means else []
+    told += [
+        f"{each.choice} over {each.baseline} {100 * each.gain.mean:+.1f} points ({100 * each.gain.low:+.1f} to "
+        f"{100 * each.gain.high:+.1f}){'.' if each is shown[-1] else ','}"
+        for each in shown
     ]
     sure = [each.gain.mean > 0 for each in single if _is_sure(each)]
     told.append(
@@ -192,7 +196,7 @@ def _figure(shown: Sequence[Comparison], word: str) -> dict[str, Any]:
     return build(
         [points],
         90 + TALL_ROW * len(shown),
-        xaxis=axis(f"gain{over} (points)", zeroline=False),
+        xaxis=axis(f"gain{over} (points)", zeroline=False, rangemode="tozero"),
         shapes=[zero],
         **headed(names),
     )

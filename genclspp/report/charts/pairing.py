@@ -8,8 +8,8 @@ import numpy as np
 
 from genclspp.report import statistics
 from genclspp.report.chart import Chart, Value
-from genclspp.report.charts.figure import BLUE, GREY, RED, number, numbers, plain, translucent
-from genclspp.report.charts.matrix import Matrix, draw
+from genclspp.report.charts.figure import BLUE, GREY, RED, number, numbers, translucent
+from genclspp.report.charts.matrix import FEW, Matrix, draw
 from genclspp.report.charts.means import mean_gain
 from genclspp.report.charts.names import SIDES, name, side, telling
 from genclspp.report.records import is_knob_of
@@ -118,6 +118,7 @@ def _figure(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], ma
     both = [*(asked for _, asked in matrix), *(trained for trained, _ in matrix)]
     order = sorted(dict.fromkeys(both), key=lambda choice: choice != "zero_shot")
     rows, columns = ([one for one in order if one in {pair[k] for pair in matrix}] for k in (0, 1))
+    digits = 0 if len(columns) > FEW else 1
     pairs = [[(trained, asked) for asked in columns] for trained in rows]
 
     def shade(pair: Pair) -> float | None:
@@ -130,7 +131,7 @@ def _figure(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], ma
         columns=columns,
         shades=shades,
         texts=[
-            [_written(results, matrix.get(pair), gains.get(pair), pair in marked) for pair in line]
+            [_written(results, matrix.get(pair), gains.get(pair), pair in marked, digits) for pair in line]
             for line in pairs
         ],
         told=[[number(gains[pair].p) if pair in gains else None for pair in line] for line in pairs],
@@ -140,10 +141,10 @@ def _figure(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], ma
     return draw(drawn, scale, (-most, most), row=60, x="prompt at inference", y="prompt in training", hover=HOVER)
 
 
-def _written(results: "Results", series: Series | None, gain: Gain | None, is_marked: bool) -> str:
+def _written(results: "Results", series: Series | None, gain: Gain | None, is_marked: bool, digits: int) -> str:
     """What stands in a cell of the matrix: its accuracy, and how far it is from the framed one."""
     values = list(results.values(series, "accuracy").values()) if series else []
     if not values:
         return ""
-    level = f"{100 * np.mean(values):.1f}"
-    return plain(level) if gain is None else f"{level}<br>{100 * gain.mean:+.1f}{' *' if is_marked else ''}"
+    level = f"{100 * np.mean(values):.{digits}f}"
+    return level if gain is None else f"{level}<br>{100 * gain.mean:+.{digits}f}{'*' if is_marked else ''}"

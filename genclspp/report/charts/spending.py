@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST = 40  # cells that the figure names
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # that stand for cells in a figure
 # What roles are for, and the roles; all others find facts, such as which examples are uncertain.
-KINDS = {"SFT": ("sft",), "RL": ("rl",), "inference": INFERENCE}
+KINDS = {"SFT": ("sft",), "head": ("head",), "RL": ("rl",), "inference": INFERENCE}
 VALIDATION, FACTS = "validation", "facts"
 
 
