@@ -198,3 +198,12 @@ def test_very_few_examples(tmp_path: Path, examples: int):
         charts = by_id(cell_charts(made, series))
         check([*charts.values()])
         assert any(row[0] == "length" for row in charts["slices"].rows) == (examples > 3)
+
+
+def test_curves_with_nan_are_drawn_with_a_gap(tmp_path: Path):
+    made = sweep(tmp_path, train=("icl",), infer=("icl",), seeds=(0,))
+    rows = [{"step": step, "loss": float("nan") if step == 2 else 1.0} for step in (1, 2, 3)]
+    (tmp_path / "sft" / "icl0" / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    charts = cell_charts(made, made.series[0])
+    check(charts)
+    assert by_id(charts)["sft-curves"].figure["data"][0]["y"] == [1, None, 1]

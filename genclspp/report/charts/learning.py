@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FILE = "training.jsonl"  # that training stages leave their curves in
 MOST = 100  # points of a curve
 TALL, GAP = 130, 55  # pixels of a panel, and between two
+LEVEL = "A line that has not levelled off has steps to gain; one that is flat from the start learns nothing."
 Rows = list[dict[str, float]]
 
 
@@ -29,6 +30,7 @@ class Panel(NamedTuple):
 
 
 SFT = (Panel("loss", "loss (nats per token)"),)
+HEAD = (Panel("loss", "loss (nats per example)"),)
 RL = (
     Panel("reward", "reward in training"),
     Panel("held_out/accuracy", "held-out accuracy (%)", 100),
@@ -41,11 +43,14 @@ RL = (
 
 def sft_curves(results: "Results", series: Series) -> Chart | None:
     """The loss of SFT; None if no seed has a curve."""
-    told = (
-        "The mean loss on the answers of the training prompts, as the trainer logged it. A line that has not "
-        "levelled off has steps to gain; one that is flat from the start learns nothing."
-    )
+    told = f"The mean loss on the answers of the training prompts, as the trainer logged it. {LEVEL}"
     return _chart("sft", "Did SFT converge?", told, SFT, results, series)
+
+
+def head_curves(results: "Results", series: Series) -> Chart | None:
+    """The loss of a classification head; None if no seed has a curve."""
+    told = f"The mean loss on the labels of the training examples, as the trainer logged it. {LEVEL}"
+    return _chart("head", "Did the classification head converge?", told, HEAD, results, series)
 
 
 def rl_curves(results: "Results", series: Series) -> Chart | None:
