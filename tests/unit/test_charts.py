@@ -207,3 +207,17 @@ def test_curves_with_nan_are_drawn_with_a_gap(tmp_path: Path):
     charts = cell_charts(made, made.series[0])
     check(charts)
     assert by_id(charts)["sft-curves"].figure["data"][0]["y"] == [1, None, 1]
+
+
+def test_the_curves_of_rl_say_what_it_changed_and_where_it_collapsed(tmp_path: Path):
+    made = sweep(tmp_path, train=("icl",), infer=("icl",), rl=("grpo",), seeds=(0, 1))
+    checked = {"rl/accuracy_start": 0.5, "rl/accuracy": 0.625}
+    collapsed = [
+        {**made.records[0], **checked},
+        {**made.records[1], **checked, "rl/collapse": "the text is invalid"},
+    ]
+    again = Results(collapsed, tmp_path)
+    caption = by_id(cell_charts(again, again.series[0]))["rl-curves"].caption
+    assert caption.startswith(
+        "Held-out accuracy 50.0 → 62.5 %, mean over seeds. Stopped early in seed 1: the text is"
+    )

@@ -14,7 +14,7 @@ BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, GREY = "#E69F00", "#56B4E9", "#808080"
 COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
 ROW, TALL_ROW = 22, 40  # pixels of a line of a figure: with a short name beside it, with a long one above it
-NAME, LONG_NAME = 26, 52  # characters of the longest ones, which a phone can show
+NAME, LONG_NAME = 28, 52  # characters of the longest ones, which a phone can show
 
 
 def plain(text: str, most: int = NAME) -> str:

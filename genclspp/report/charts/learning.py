@@ -56,12 +56,26 @@ def head_curves(results: "Results", series: Series) -> Chart | None:
 def rl_curves(results: "Results", series: Series) -> Chart | None:
     """Reward, held-out checks and signs of collapse over the steps of RL; None if no seed has curves."""
     told = (
-        "Held-out values are measured on validation prompts that RL does not learn from; the policy of the best "
-        "check (dotted line) is the result. Signs of ill health: held-out accuracy that falls while reward rises, "
-        "a rising share of invalid text, a KL divergence that runs away, an entropy that drops to 0, and groups "
-        "of answers whose rewards are all equal, from which nothing is learnt."
+        f"{_outcome(series)}Held-out values are measured on validation prompts that RL does not learn from; the "
+        "policy of the best check (dotted line) is the result. Signs of ill health: held-out accuracy that falls "
+        "while reward rises, a rising share of invalid text, a KL divergence that runs away, an entropy that drops "
+        "to 0, and groups of answers whose rewards are all equal, from which nothing is learnt."
     )
     return _chart("rl", "Did RL learn, and stay healthy?", told, RL, results, series)
+
+
+def _outcome(series: Series) -> str:
+    """What RL changed on held-out prompts, and in which seeds it collapsed: sentences with a space behind each."""
+    ends = [(record.get("rl/accuracy_start"), record.get("rl/accuracy")) for record in series.records]
+    known = [(start, best) for start, best in ends if start is not None and best is not None]
+    told = ""
+    if known:
+        start, best = (100 * fmean(values) for values in zip(*known, strict=True))
+        told = f"Held-out accuracy {start:.1f} → {best:.1f} %{', mean over seeds' if len(known) > 1 else ''}. "
+    for record in series.records:
+        if reason := record.get("rl/collapse"):
+            told += f"Stopped early in seed {record['seed']}: {reason}. "
+    return told
 
 
 def _chart(
