@@ -35,6 +35,7 @@ def check(charts: list[Chart]) -> None:
         assert chart.title.strip()
         assert chart.caption.endswith((".", "?"))
         assert "nan" not in chart.caption
+        assert "inf " not in chart.caption
         assert all(len(row) == len(chart.heading) for row in chart.rows)
         json.dumps([chart.figure, chart.rows], allow_nan=False)
         for axis, layout in chart.figure["layout"].items():
@@ -221,3 +222,12 @@ def test_the_curves_of_rl_say_what_it_changed_and_where_it_collapsed(tmp_path: P
     assert caption.startswith(
         "Held-out accuracy 50.0 → 62.5 %, mean over seeds. Stopped early in seed 1: the text is"
     )
+
+
+def test_comparisons_without_predictions_are_counted(tmp_path: Path):
+    made = sweep(tmp_path, rl=("none", "grpo"))
+    missing = made.series[1].records[0]["artifact/predict"]
+    (tmp_path / "predict" / missing / "predictions.parquet").unlink()
+    caption = by_id(sweep_charts(made))["rl"].caption
+    assert "of 3 comparisons" in caption
+    assert caption.endswith("Left out: 1 without predictions on the same test examples.")

@@ -58,8 +58,8 @@ def rl_curves(results: "Results", series: Series) -> Chart | None:
     told = (
         f"{_outcome(series)}Held-out values are measured on validation prompts that RL does not learn from; the "
         "policy of the best check (dotted line) is the result. Signs of ill health: held-out accuracy that falls "
-        "while reward rises, a rising share of invalid text, a KL divergence that runs away, an entropy that drops "
-        "to 0, and groups of answers whose rewards are all equal, from which nothing is learnt."
+        "while reward rises, a rising share of invalid text, a KL divergence that runs away, an entropy that "
+        "drops to 0, and groups of answers whose rewards are all equal, from which nothing is learnt."
     )
     return _chart("rl", "Did RL learn, and stay healthy?", told, RL, results, series)
 

@@ -41,7 +41,7 @@ def spending(results: "Results") -> Chart | None:
     told = telling(results.series)
     order = sorted(range(len(found)), key=lambda place: -found[place].alone.seconds)
     alone, paid = (sum(getattr(cost, kind).seconds for cost in found) for kind in ("alone", "paid"))
-    part = f" The figure shows the {MOST} dearest cells, the table all." if len(found) > MOST else ""
+    part = f" The figure shows the {MOST} most expensive cells, the table all." if len(found) > MOST else ""
     return Chart(
         id="cost",
         title="What did it cost?",
