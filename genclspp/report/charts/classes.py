@@ -69,12 +69,12 @@ def slices(answers: Answers, lengths: np.ndarray | None) -> Chart:
     parts = min(len(PARTS), answers.gold.shape[1])
     if parts == len(PARTS):
         by_confidence = share(answers.is_right, members(quantiles(answers.confidence, parts), parts))
-        found += [("confidence", f"{name} quarter", by_confidence, k) for k, name in enumerate(PARTS)]
+        found += [("confidence", f"confidence: {name} quarter", by_confidence, k) for k, name in enumerate(PARTS)]
         if lengths is not None:
             places = np.tile(quantiles(lengths, parts), (len(answers.seeds), 1))
             by_length = share(answers.is_right, members(places, parts))
             ranges = [_range(lengths[places[0] == k]) for k in range(parts)]
-            found += [("length", f"{told} characters", by_length, k) for k, told in enumerate(ranges)]
+            found += [("length", f"length: {told}", by_length, k) for k, told in enumerate(ranges)]
     by_class = share(answers.is_right, members(answers.gold, len(answers.labels)))
     hardest = np.argsort(np.nan_to_num(by_class.mean, nan=2), kind="stable")
     found += [("class", answers.labels[k], by_class, k) for k in hardest if by_class.count[k] > 0]
@@ -86,8 +86,8 @@ def slices(answers: Answers, lengths: np.ndarray | None) -> Chart:
         title="On which examples is it weak?",
         caption=(
             "Accuracy on parts of the test set: quarters by the highest probability of each example and by the "
-            "length of its text, and the classes with the lowest accuracy (the table has all). Dashed: all "
-            f"examples.{without} {answers.told}"
+            "length of its text in characters, and the classes with the lowest accuracy (the table has all). "
+            f"Dashed: all examples.{without} {answers.told}"
         ),
         figure=_slice_figure(few, float(whole.mean[0])),
         heading=("by", "part", "examples", "accuracy (%)", "low (%)", "high (%)"),
@@ -134,7 +134,9 @@ def _class_figure(
         }
         for name, of, colour, symbol in kinds
     ]
-    return build(data, 120 + ROW * len(shown), xaxis=percent("", range=[-2, 102]), yaxis=lines(names), **legend())
+    return build(
+        data, 120 + ROW * len(shown), xaxis=percent("precision, recall, F1"), yaxis=lines(names), **legend()
+    )
 
 
 def _slice_figure(found: list[tuple[str, str, Ratios, int]], overall: float) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def _slice_figure(found: list[tuple[str, str, Ratios, int]], overall: float) -> 
     return build(
         data,
         120 + ROW * len(found),
-        xaxis=percent("accuracy", range=[-2, 102]),
+        xaxis=percent("accuracy"),
         yaxis=lines([name for _, name, *_ in found]),
         shapes=[{**whole, "line": {"color": GREY, "dash": "dash", "width": 1.5}}],
         **legend(),

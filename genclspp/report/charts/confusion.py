@@ -7,7 +7,8 @@ import numpy as np
 from genclspp.inference.predictions import ABSTAINED, INVALID
 from genclspp.report.chart import Chart
 from genclspp.report.charts.answers import Answers
-from genclspp.report.charts.figure import RED, build, named, number, plain, translucent
+from genclspp.report.charts.figure import RED, number, plain, translucent
+from genclspp.report.charts.matrix import FEW, Matrix, draw
 
 MOST = 14  # labels that a figure can name and count on a phone
 PAIRS = 100  # rows of the table
@@ -30,13 +31,15 @@ def confusion(answers: Answers) -> Chart:
     )
     part = f" Of {labels} labels, the {len(shown)} with the most mistakes, the confused side by side."
     rest = f", the {PAIRS} most frequent of {len(pairs)}" if len(pairs) > PAIRS else ""
+    often = [f"{names[g]} → {names[s]} ({counts[g, s]:.3g})" for g, s in pairs[:3]]
+    most = f" Most often: {', '.join(often)}." if often else ""
     return Chart(
         id="confusion",
         title="Which classes does it confuse?",
         caption=(
             "Confusion matrix: how many examples of each class (a row) got which answer (a column); the darker, "
             f"the larger the share of the row. Framed: right.{part if labels > MOST else ''} The table holds the "
-            f"mistakes alone{rest}. {answers.told.partition(';')[0].rstrip('.')}."
+            f"mistakes alone{rest}.{most} {answers.told.partition(';')[0].rstrip('.')}."
         ),
         figure=_figure(counts, shown, names),
         heading=("class", "answer", "examples", "of the class (%)"),
@@ -70,51 +73,39 @@ def most_confused(counts: np.ndarray, most: int) -> list[int]:
 
 
 def _figure(counts: np.ndarray, shown: list[int], names: list[str]) -> dict[str, Any]:
-    labels = len(counts)
-    part = counts[shown]
+    rows, columns, table = _part(counts, shown, names)
+    shares = 100 * table / np.maximum(counts[shown].sum(axis=1), 1)[:, None]
+
+    def told(row: int, column: int) -> str:
+        count, share = number(table[row, column]), number(shares[row, column])
+        return f"{plain(rows[row])} → {plain(columns[column])}<br>{count} examples, {share} %"
+
+    cells = [[(row, column) for column in range(len(columns))] for row in range(len(rows))]
+    matrix = Matrix(
+        rows=rows,
+        columns=columns,
+        shades=[[number(shares[cell]) if table[cell] else None for cell in line] for line in cells],
+        texts=[[_written(table[cell], len(columns) > FEW) for cell in line] for line in cells],
+        told=[[told(*cell) if table[cell] else "" for cell in line] for line in cells],
+        framed=[(k, k) for k in range(len(rows))],
+    )
+    scale = ((0, translucent(RED, 0.06)), (1, translucent(RED, 0.75)))
+    return draw(matrix, scale, (0, 100), row=28, x="answer", y="")
+
+
+def _part(counts: np.ndarray, shown: list[int], names: list[str]) -> tuple[list[str], list[str], np.ndarray]:
+    """Names of rows and columns and the counts of some labels; further columns hold whatever else was answered."""
+    labels, part = len(counts), counts[shown]
     hidden = [place for place in range(labels) if place not in shown]
     ends = [(OTHERS, part[:, hidden].sum(axis=1)), *((names[k], part[:, k]) for k in (labels, labels + 1))]
     ends = [(name, column) for name, column in ends if column.any()]
+    rows = [names[k] for k in shown]
     table = np.column_stack([part[:, shown], *(column for _, column in ends)])
-    shares = table / np.maximum(counts[shown].sum(axis=1), 1)[:, None]
-    rows, columns = [names[k] for k in shown], [*(names[k] for k in shown), *(name for name, _ in ends)]
-    told = [
-        [
-            f"{plain(row)} → {plain(column)}<br>{number(n)} examples, {number(share, 100)} %" if n else ""
-            for column, n, share in zip(columns, line, part, strict=True)
-        ]
-        for row, line, part in zip(rows, table.tolist(), shares.tolist(), strict=True)
-    ]
-    cells = {
-        "type": "heatmap",
-        "z": [[number(share, 100) if share else None for share in line] for line in shares.tolist()],
-        "zmin": 0,
-        "zmax": 100,
-        "colorscale": [[0, translucent(RED, 0.06)], [1, translucent(RED, 0.75)]],
-        "showscale": False,
-        "xgap": 1,
-        "ygap": 1,
-        "hovertext": told,
-        "hoverinfo": "text",
-    }
-    there = np.argwhere(table > 0).tolist()
-    written = {
-        "type": "scatter",
-        "mode": "text",
-        "x": [column for _, column in there],
-        "y": [row for row, _ in there],
-        "text": [f"{table[row, column]:.3g}" for row, column in there],
-        "textfont": {"size": 10 if len(columns) > 8 else 12},
-        "hoverinfo": "skip",
-    }
-    right = [
-        {"type": "rect", "x0": k - 0.5, "x1": k + 0.5, "y0": k - 0.5, "y1": k + 0.5, "line": {"width": 1.5}}
-        for k in range(len(rows))
-    ]
-    return build(
-        [cells, written],
-        140 + 28 * len(rows),
-        xaxis=named(columns, "answer", tickangle=-60, range=[-0.5, len(columns) - 0.5]),
-        yaxis=named(rows, "class", range=[len(rows) - 0.5, -0.5]),
-        shapes=right,
-    )
+    return rows, [*rows, *(name for name, _ in ends)], table
+
+
+def _written(count: float, is_short: bool) -> str:
+    """A mean count in as few characters as say something: "12", "3.3", "<1" or "·"; nothing for 0."""
+    if count < 1:
+        return "" if not count else "·" if is_short else "<1"
+    return f"{count:.0f}" if is_short or count >= 10 else f"{count:.1f}".removesuffix(".0")

@@ -13,8 +13,8 @@ from typing import Any
 BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, GREY = "#E69F00", "#56B4E9", "#808080"
 COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
-ROW = 22  # pixels of one line of a figure with a name per line
-NAME = 26  # characters of the longest name
+ROW, TALL_ROW = 22, 40  # pixels of a line of a figure: with a short name beside it, with a long one above it
+NAME, LONG_NAME = 26, 52  # characters of the longest ones, which a phone can show
 
 
 def plain(text: str, most: int = NAME) -> str:
@@ -37,7 +37,7 @@ def number(value: float | None, factor: float = 1.0) -> float | None:
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis with a title, which makes room for its tick labels."""
-    return {"title": {"text": title}, "automargin": True, **more}
+    return {"title": {"text": title, "standoff": 8}, "automargin": True, **more}
 
 
 def percent(title: str, **more: Any) -> dict[str, Any]:
@@ -54,6 +54,20 @@ def named(names: Sequence[str], title: str = "", **more: Any) -> dict[str, Any]:
 def lines(names: Sequence[str], **more: Any) -> dict[str, Any]:
     """A vertical axis with a name per line, the first one at the top."""
     return named(names, range=[len(names) - 0.5, -0.5], **more)
+
+
+def headed(names: Sequence[str]) -> dict[str, Any]:
+    """The layout of a figure with a line per name, the first one at the top, and each name above its line."""
+    above = {"x": 0, "xref": "paper", "xanchor": "left", "yanchor": "bottom", "yshift": 7, "showarrow": False}
+    return {
+        "yaxis": {
+            "range": [len(names) - 0.5, -0.8],
+            "showticklabels": False,
+            "showgrid": False,
+            "zeroline": False,
+        },
+        "annotations": [{"text": plain(name, LONG_NAME), "y": k, **above} for k, name in enumerate(names)],
+    }
 
 
 def bars(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any]:
@@ -75,7 +89,7 @@ def build(data: Sequence[Mapping[str, Any]], height: float, **layout: Any) -> di
     return {"data": [dict(trace) for trace in data], "layout": given | layout}
 
 
-def legend() -> dict[str, Any]:
-    """The layout of a legend above the figure, in one line where there is room."""
-    place = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+def legend(above: float = 0.0) -> dict[str, Any]:
+    """The layout of a legend on top of the figure, in a line where there is room; `above`: share of its height."""
+    place = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + above, "yanchor": "bottom"}
     return {"showlegend": True, "legend": place, "margin": {"l": 60, "r": 20, "t": 50, "b": 50}}

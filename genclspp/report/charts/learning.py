@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FILE = "training.jsonl"  # that training stages leave their curves in
 MOST = 100  # points of a curve
+TALL, GAP = 130, 55  # pixels of a panel, and between two
 Rows = list[dict[str, float]]
 
 
@@ -34,7 +35,7 @@ RL = (
     Panel("held_out/kl", "KL from the start (nats)"),
     Panel("held_out/entropy", "entropy of answers (nats)"),
     Panel("held_out/invalid", "invalid text (%)", 100),
-    Panel("frac_reward_zero_std", "groups with equal rewards (%)", 100),
+    Panel("frac_reward_zero_std", "equal rewards (%)", 100),
 )
 
 
@@ -53,7 +54,7 @@ def rl_curves(results: "Results", series: Series) -> Chart | None:
         "Held-out values are measured on validation prompts that RL does not learn from; the policy of the best "
         "check (dotted line) is the result. Signs of ill health: held-out accuracy that falls while reward rises, "
         "a rising share of invalid text, a KL divergence that runs away, an entropy that drops to 0, and groups "
-        "whose rewards are all equal, from which nothing is learnt."
+        "of answers whose rewards are all equal, from which nothing is learnt."
     )
     return _chart("rl", "Did RL learn, and stay healthy?", told, RL, results, series)
 
@@ -114,13 +115,14 @@ def _row(seed: int, panel: Panel, rows: Rows) -> tuple[Value, ...]:
 def _figure(panels: list[Panel], curves: dict[int, Rows], best: dict[int, Any]) -> dict[str, Any]:
     wide = 2 if len(panels) > 1 else 1
     tall = -(-len(panels) // wide)
+    whole = tall * TALL + (tall - 1) * GAP  # pixels from the first panel's top to the last one's foot
     data, layout, notes, marks = [], {}, [], []
     for place, panel in enumerate(panels):
         row, column = divmod(place, wide)
         end = "" if place == 0 else str(place + 1)
-        top = 1 - row / tall
         span = [column / wide + (0.06 if column else 0), (column + 1) / wide - (0.06 if column < wide - 1 else 0)]
-        heights = [top - 1 / tall + (0.1 if row < tall - 1 else 0), top - (0.3 / tall if tall > 1 else 0.06)]
+        top = 1 - row * (TALL + GAP) / whole
+        heights = [max(top - TALL / whole, 0), top]
         layout[f"xaxis{end}"] = axis("step" if row == tall - 1 or place + wide >= len(panels) else "", domain=span)
         layout[f"xaxis{end}"]["anchor"] = f"y{end}"
         layout[f"yaxis{end}"] = {"domain": heights, "anchor": f"x{end}", "automargin": True, "nticks": 5}
@@ -133,8 +135,10 @@ def _figure(panels: list[Panel], curves: dict[int, Rows], best: dict[int, Any]) 
                 x = {"x0": best[seed], "x1": best[seed], "xref": f"x{end}"}
                 y = {"y0": 0, "y1": 1, "yref": f"y{end} domain"}
                 marks.append({"type": "line", **x, **y, "line": {"color": colour, "dash": "dot", "width": 1.5}})
-    above = legend() if len(curves) > 1 else {}
-    return build(data, 90 + 190 * tall, annotations=notes, shapes=marks, **layout, **above)
+    above = legend(22 / whole) if len(curves) > 1 else {}
+    margin = {"l": 50, "r": 20, "t": 70 if above else 40, "b": 50}
+    height = whole + margin["t"] + margin["b"]
+    return build(data, height, annotations=notes, shapes=marks, **{**layout, **above, "margin": margin})
 
 
 def _heading(panel: Panel, x: float, y: float) -> dict[str, Any]:
