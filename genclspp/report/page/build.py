@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -41,7 +40,7 @@ def make(names: Sequence[str], results: Results, outstanding: Sequence[Outstandi
     headlines = content.headlines(results, titles, baselines)
     cells, sets = _cells(results, words, blocks)
     blocks["provenance"] = pack_json([provenance.of(series) for series in results.series])
-    blocks["charts"] = pack_json([asdict(chart) for chart in sweep_charts(results)] if cells else [])
+    blocks["charts"] = pack_json([vars(chart) for chart in sweep_charts(results)] if cells else [])
     blocks["page"] = pack_json(
         {
             "words": words,
@@ -75,7 +74,7 @@ def _cells(
     cells = []
     for place, series in enumerate(results.series):
         cells.append(content.cell(results, series, words) | kept.add(place, series))
-        blocks[f"charts-{place}"] = pack_json([asdict(chart) for chart in cell_charts(results, series)])
+        blocks[f"charts-{place}"] = pack_json([vars(chart) for chart in cell_charts(results, series)])
     return cells, kept.finish()
 
 

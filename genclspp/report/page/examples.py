@@ -22,6 +22,14 @@ THOUGHTS = 20_000_000  # characters of all thoughts together, which share them e
 THOUGHT = 2000  # characters of one
 
 
+class Numbers(dict[str, int]):
+    """Gives each text that is looked up a number, in the order in which they come."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = len(self)
+        return self[text]
+
+
 class Kept:
     """Fills blocks with the examples of one series after the other.
 
@@ -36,8 +44,8 @@ class Kept:
     def __init__(self, results: Results, blocks: Blocks) -> None:
         self.results, self.blocks = results, blocks
         self.sets: dict[str, dict[str, Any]] = {}
-        self.pieces: dict[str, int] = {}
-        self.prompts: dict[str, int] = {}
+        self.pieces = Numbers()
+        self.prompts: dict[int, int] = {}
         thinking = [record for record in results.records if record.get("reasoning", "none") != "none"]
         self.thought = min(THOUGHT, THOUGHTS // max(1, sum(record["examples"] for record in thinking)))
 
@@ -85,10 +93,9 @@ class Kept:
         """The number of the prompts of a seed; None if it has none."""
         if texts is None or not texts.prompts:
             return None
-        numbers = self.pieces
-        rows = [[numbers.setdefault(piece, len(numbers)) for piece in prompt] for prompt in texts.prompts]
-        digest = hash_of(rows)
+        digest = hash(texts.prompts)  # of this process only: it names nothing in the page
         if digest not in self.prompts:
+            rows = [list(map(self.pieces.__getitem__, prompt)) for prompt in texts.prompts]
             self.blocks[f"prompts-{len(self.prompts)}"] = pack_json(list(changes(rows)))
             self.prompts[digest] = len(self.prompts)
         return self.prompts[digest]

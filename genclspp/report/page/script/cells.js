@@ -100,7 +100,7 @@ function rowOf(page, columns, row) {
     "tr",
     { class: isChosen ? "chosen" : null },
     columns.map((column, k) =>
-      make(k ? "td" : "th", { class: column.class, scope: k ? null : "row" }, column.show(row), k || !isChosen ? null : badge()),
+      make(k ? "td" : "th", { class: column.class, scope: k ? null : "row" }, column.show(row), k || !isChosen ? null : [" ", badge()]),
     ),
   );
 }
@@ -109,7 +109,6 @@ const badge = () => make("span", { class: "badge", title: "the best cell on vali
 
 function columnsOf(page, rows, baseline) {
   const levels = rows.map(({ cell }) => cell.accuracy).filter((level) => isNumber(level?.low));
-  const gains = rows.map(({ gain }) => gain).filter(Boolean).map(([, mean, low, high]) => ({ mean, low, high }));
   const number = (key, title, hint, value, show) => ({ key, title, hint, class: "number", sort: value, show });
   const columns = [
     ...nameColumns(page),
@@ -119,21 +118,31 @@ function columnsOf(page, rows, baseline) {
     number("f1", "macro-F1", "mean over labels, ± standard deviation over seeds", (row) => row.cell.macro_f1?.mean ?? null, (row) => spreadOf(row.cell.macro_f1)),
     number("validation", "validation", "accuracy on validation examples, by which to choose", (row) => row.cell.validation, (row) => percent(row.cell.validation)),
   ];
-  if (!baseline) return [...columns, linksOf(page)];
+  if (baseline) columns.push(...gainColumns(rows, baseline, number));
+  // On a phone, what is seen without scrolling is the accuracy and the gain.
+  if (narrow.matches) columns.sort((one, other) => rankOf(one) - rankOf(other));
+  return [...columns, linksOf(page)];
+}
+
+const FIRST = ["cell", "accuracy", "gain"];
+const rankOf = (column) => (FIRST.includes(column.key) ? FIRST.indexOf(column.key) : FIRST.length);
+
+function gainColumns(rows, baseline, number) {
+  const gains = rows.map(({ gain }) => gain).filter(Boolean).map(([, mean, low, high]) => ({ mean, low, high }));
   const own = new Set(rows.map(({ gain }) => gain?.[0]));
+  const interval = ({ gain }) => (gain ? intervalOf({ mean: gain[1], low: gain[2], high: gain[3] }, gains, points, " to ", 0) : null);
   return [
-    ...columns,
     number("gain", "gain", `points of accuracy over ${baseline.title}`, (row) => row.gain?.[1] ?? null, (row) => gainOf(row, own)),
-    { key: "gain-interval", title: "95 % interval", hint: "of the gain", class: "graph", sort: (row) => row.gain?.[2] ?? null, show: (row) => (row.gain ? intervalOf({ mean: row.gain[1], low: row.gain[2], high: row.gain[3] }, gains, points, " to ", 0) : null) },
+    { key: "gain-interval", title: "95 % interval", hint: "of the gain", class: "graph", sort: (row) => row.gain?.[2] ?? null, show: interval },
     number("detectable", "detectable", "the smallest gain that would be found four times in five, in points", (row) => row.gain?.[5] ?? null, (row) => (row.gain ? percent(row.gain[5]) : null)),
-    linksOf(page),
   ];
 }
 
 /** A column per choice where there is room, else one for all of them. */
 function nameColumns(page) {
   if (narrow.matches || page.words.length > 7 || !page.words.length) {
-    const show = ({ cell }) => linkTo(cell, page.words.map((word) => cell.choices[word]).filter(Boolean).join(" · ") || cell.title);
+    const parts = (cell) => page.words.map((word) => cell.choices[word]).filter(Boolean).map((choice) => make("span", {}, choice));
+    const show = ({ cell }) => linkTo(cell, page.words.length ? parts(cell) : cell.title);
     return [{ key: "cell", title: "cell", hint: page.words.join(" · "), class: "name", isText: true, sort: ({ cell }) => cell.title, show }];
   }
   return page.words.map((word, k) => ({
@@ -169,7 +178,7 @@ function gainOf({ gain, place }, own) {
   if (!gain) return make("span", { class: "muted" }, own.has(place) ? "baseline" : "–");
   const [mark, name, said] =
     gain[4] > 0.05 ? ["≈", "even", "within noise"] : gain[1] > 0 ? ["▲", "better", "better, beyond noise"] : ["▼", "worse", "worse, beyond noise"];
-  return [points(gain[1]), make("span", { class: `mark ${name}`, role: "img", "aria-label": said, title: `${said}: corrected p = ${plain(gain[4])}` }, mark)];
+  return [`${points(gain[1])} `, make("span", { class: `mark ${name}`, role: "img", "aria-label": said, title: `${said}: corrected p = ${plain(gain[4])}` }, mark)];
 }
 
 /** An interval as text and, beside it, drawn on a scale that all rows share. */

@@ -102,7 +102,7 @@ async function drawCell(page, view) {
   return drawCharts(find("cell-body"), await block(`charts-${place}`), "There is nothing to draw: the artifacts of this cell are not there.");
 }
 
-const isCost = (chart) => chart.id.startsWith("cost");
+const isCost = (chart) => ["cost", "accuracy-for-cost"].includes(chart.id);
 
 async function drawDimensions() {
   const charts = (await block("charts")).filter((chart) => !isCost(chart));

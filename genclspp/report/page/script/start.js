@@ -10,7 +10,7 @@ function redraw() {
     const asked = view();
     const name = asked.tab in DRAW ? asked.tab : "cells";
     for (const tab of document.querySelectorAll("[role=tab]")) {
-      const isChosen = tab.id === `tab-${name}`;
+      const isChosen = tab.dataset.tab === name;
       tab.setAttribute("aria-selected", String(isChosen));
       tab.tabIndex = isChosen ? 0 : -1;
       find(tab.getAttribute("aria-controls")).hidden = !isChosen;
@@ -25,7 +25,7 @@ function redraw() {
 function buildTabs() {
   const tabs = [...document.querySelectorAll("[role=tab]")];
   for (const [place, tab] of tabs.entries()) {
-    tab.addEventListener("click", () => go({ tab: tab.getAttribute("aria-controls") }));
+    tab.addEventListener("click", () => go({ tab: tab.dataset.tab }));
     tab.addEventListener("keydown", (event) => {
       const next = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: tabs.length - 1 }[event.key];
       if (next === undefined) return;
