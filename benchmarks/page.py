@@ -1,8 +1,8 @@
 """The page of a large sweep: python benchmarks/page.py [--cells 200 --seeds 3 --examples 1000 --labels 77]
 
-Makes up a sweep (benchmarks/synthetic.py), makes its page, and opens that in Chromium from a file, with the network
-off. Prints seconds and peak memory of making it, its size, and how long it takes to open, to filter and sort cells, to
-show a chart, and to step through examples: medians, from the key press to the finished view.
+Makes up a sweep (benchmarks/synthetic.py), makes its page, and opens that in Chromium from a file, with the
+network off. Prints seconds and peak memory of making it, its size, and how long it takes to open, to filter and
+sort cells, to show charts, and to step through examples: medians, from the change to the painted view.
 """
 
 import argparse

@@ -108,7 +108,7 @@ def _write_cell(
     keys = {
         "sft": key("sft", trained, seed),
         "rl": key("rl", trained, seed),
-        "predict": key("predict", choices, seed),
+        "predict": key("predict", choices, seed, split.ids, labels),
     }
     if choices["rl"] == "none":
         del keys["rl"]

@@ -46,6 +46,8 @@ def command(series: Series) -> str:
 def _typed(words: Mapping[str, Any]) -> dict[str, Any]:
     """Word -> choice as it is typed: one word for two equal sides, knobs after choices."""
     told = {word: choice for word, choice in words.items() if choice not in (None, "") and word not in SETTLED}
+    if told.get("rl") in ("none", "matched"):  # the command line refuses what changes nothing
+        told.pop("reward", None)
     if "dataset.path" in told:  # records name the folder
         told["dataset"] = "local"
     train, infer = told.pop("train", None), told.pop("infer", None)
