@@ -8,8 +8,6 @@ infinitesimal jackknife (Efron 1982). So thousands of subsets cost no more than 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
-from scipy.stats import norm
 
 from genclspp.report.statistics import ALPHA, FEW
 
@@ -69,9 +67,8 @@ def _ratios(part: np.ndarray, whole: np.ndarray, count: np.ndarray, is_share: bo
     together = np.einsum("gi,gi->g", sums, sums) / seeds**2
     shared = np.where(seeds > 1, together - (apart - together) / np.maximum(seeds - 1, 1), together)
     spread = ((each - mean[:, None]) ** 2 * there).sum(axis=-1) / np.maximum(seeds - 1, 1) / seeds
-    low, high = _student(mean, together, shared, spread, seeds, count)
-    few = count < FEW
-    low, high = np.where(few, 0, low), np.where(few, 1, high)
+    half = np.where(count < FEW, 1, _half(together, shared, spread, seeds))
+    low, high = np.maximum(mean - half, 0), np.minimum(mean + half, 1)
     # Where all or none count in all seeds, nothing varies, and that is no certainty.
     wilson = (mean <= 0) | (mean >= 1) | (is_share & (seeds == 1))
     below, above = _wilson(mean, count)
@@ -80,26 +77,19 @@ def _ratios(part: np.ndarray, whole: np.ndarray, count: np.ndarray, is_share: bo
     return Ratios(mean + nan, low + nan, high + nan, count)
 
 
-def _student(
-    mean: np.ndarray,
-    together: np.ndarray,
-    shared: np.ndarray,
-    spread: np.ndarray,
-    seeds: np.ndarray,
-    count: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The crossed interval from its parts P, I and S, see `statistics`; with one seed there are P and I alone."""
-    variance = np.maximum(together, shared + spread)
-    examples = np.maximum(shared, 0) ** 2 / np.maximum(count - 1, 1)
-    parts = spread**2 / np.maximum(seeds - 1, 1) + examples
-    freedom = np.divide(variance**2, parts, out=np.full(len(mean), np.inf), where=parts > 0)
-    half = stdtrit(np.maximum(freedom, np.maximum(seeds - 1, 1)), 1 - ALPHA / 2) * np.sqrt(variance)
-    return np.maximum(mean - half, 0), np.minimum(mean + half, 1)
+def _half(together: np.ndarray, shared: np.ndarray, spread: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Half the width of the interval, from its parts P, I and S, see `statistics.level`; S is 0 for one seed."""
+    from scipy.special import ndtri, stdtrit
+
+    normal, student = ndtri(1 - ALPHA / 2) ** 2, stdtrit(np.maximum(seeds - 1, 1), 1 - ALPHA / 2) ** 2
+    return np.sqrt(np.maximum(normal * together, normal * np.maximum(shared, 0) + student * spread))
 
 
 def _wilson(mean: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's interval (1927) of the share `mean` of `count` examples."""
-    count, z = np.maximum(count, 1), norm.isf(ALPHA / 2)
+    from scipy.special import ndtri
+
+    count, z = np.maximum(count, 1), ndtri(1 - ALPHA / 2)
     scale = 1 + z * z / count
     centre = (mean + z * z / (2 * count)) / scale
     half = z / scale * np.sqrt(mean * (1 - mean) / count + z * z / (4 * count * count))

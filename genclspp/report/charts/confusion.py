@@ -31,8 +31,11 @@ def confusion(answers: Answers) -> Chart:
     )
     part = f" Of {labels} labels, the {len(shown)} with the most mistakes, the confused side by side."
     rest = f", the {PAIRS} most frequent of {len(pairs)}" if len(pairs) > PAIRS else ""
-    often = [f"{names[g]} → {names[s]} ({counts[g, s]:.3g})" for g, s in pairs[:3]]
-    most = f" Most often: {', '.join(often)}." if often else ""
+    often = [
+        f"{names[g]} → {names[s]} ({counts[g, s]:.3g} of {golds[g]:.3g})"
+        for g, s in [pair for pair in pairs if pair[1] < labels][:3]
+    ]
+    most = f" Most often confused: {', '.join(often)}." if often else ""
     return Chart(
         id="confusion",
         title="Which classes does it confuse?",

@@ -147,7 +147,7 @@ def _verdict(means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
     told.append(
         f"Beyond noise, {sum(sure)} of {len(single)} comparisons are better, {len(sure) - sum(sure)} worse."
     )
-    known = [100 * each.gain.detectable for each in single if math.isfinite(each.gain.detectable)]
+    known = [100 * each.gain.detectable for each in single if 0 < each.gain.detectable < math.inf]
     if known:
         told.append(f"They could have detected gains of {min(known):.1f} to {max(known):.1f} points.")
     return " ".join(told)
