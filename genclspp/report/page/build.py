@@ -29,14 +29,14 @@ def make(names: Sequence[str], results: Results, outstanding: Sequence[Outstandi
 
     outstanding: the cells that have no record
     """
-    words = content.words(results) if results.records else []
+    words = content.words(results)
     titles = [content.title_of(series, words) for series in results.series]
-    baselines = gains.baselines(
-        results, [content.name_of(series) for series in results.series], titles, content.best_first(results)
-    )
+    named = [content.name_of(series) for series in results.series]
+    possible = gains.baselines(results, named, titles, content.best_first(results))
+    found = [(baseline, rows) for baseline in possible if any(rows := gains.gains(results, baseline))]
+    baselines = [baseline for baseline, _ in found]
     blocks: Blocks = {"plotly": pack(_plotly().encode())}
-    for place, baseline in enumerate(baselines):
-        blocks[f"gains-{place}"] = pack_json(gains.gains(results, baseline))
+    blocks |= {f"gains-{place}": pack_json(rows) for place, (_, rows) in enumerate(found)}
     headlines = content.headlines(results, titles, baselines)
     cells, sets = _cells(results, words, blocks)
     blocks["provenance"] = pack_json([provenance.of(series) for series in results.series])
@@ -46,7 +46,8 @@ def make(names: Sequence[str], results: Results, outstanding: Sequence[Outstandi
             "words": words,
             "cells": cells,
             "sets": sets,
-            "chosen": [best.name for best in headlines],
+            "chosen": [best.name for best in headlines if best.validation is not None],
+            "best": [best.name for best in headlines],
             "baselines": [{"name": one.name, "title": one.title, "kind": one.kind} for one in baselines],
         }
     )

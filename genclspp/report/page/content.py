@@ -86,6 +86,8 @@ class Headline:
         return f"The 95 % intervals are over {self.seeds} seeds and test examples together."
 
     def _test(self) -> str:
+        if self.gain is None and self.level is None:
+            return ""
         if self.gain is None:
             return "No gain: nothing else was tested on the same examples." if self.among > 1 else ""
         found = f"p = {self.gain.p:.2g}"
@@ -97,8 +99,14 @@ class Headline:
 
 
 def words(results: Results) -> list[str]:
-    """The words in which cells differ, "strategy" for both sides where they never differ; without the seed."""
-    return [word for word in split_words(results.records)[0] if word != "seed"]
+    """The words in which cells differ, "strategy" for both sides where they never differ; without the seed.
+
+    The name of the sweep is left out where the others tell all cells apart.
+    """
+    found = [word for word in split_words(results.records)[0] if word != "seed"] if results.records else []
+    rest = [word for word in found if word != "name"]
+    titles = {title_of(series, rest) for series in results.series}
+    return rest if len(titles) == len(results.series) and rest else found
 
 
 def shared(results: Results) -> str:

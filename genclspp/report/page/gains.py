@@ -13,11 +13,11 @@ from typing import Any
 from genclspp.report.records import STRATEGY, split_words
 from genclspp.report.results import Results
 from genclspp.report.statistics import Gain, benjamini_hochberg
-from genclspp.report.summary import NAIVE
 
 CELLS = 40  # 200 cells x 40 gains take seconds; all pairs would take most of a minute
 CHOICES = 12  # of a word with more choices, none is a baseline: shots, learning rates
 METRIC = "accuracy"
+NAIVE = "zero_shot"  # on both sides: the baseline to begin with
 Row = list[float | None]
 
 
@@ -74,36 +74,39 @@ def _row(of: int | None, gain: Gain, corrected: float) -> Row:
 def _choices(results: Results) -> list[Baseline]:
     """The baselines that are a choice; what switches something off comes first, zero-shot prompts before all."""
     places = {id(series): place for place, series in enumerate(results.series)}
-    found = []
+    found: dict[str, Baseline] = {}
     for wanted in sorted(_wanted(results), key=_importance):
         own = [results.baseline_of(series, wanted) for series in results.series]
         of = [places[id(one)] if one is not None else None for one in own]
         others = tuple(None if one == place else one for place, one in enumerate(of))
         name = " ".join(f"{word}={choice}" for word, choice in _shown(wanted).items())
-        found.append(Baseline(name, f"{name}, all else equal", "choice", others))
-    return found
+        found.setdefault(name, Baseline(name, f"{name}, all else equal", "choice", others))
+    return list(found.values())
 
 
 def _wanted(results: Results) -> Iterator[Mapping[str, Any]]:
     """Word -> choice of each baseline that is a choice."""
-    records = [record for series in results.series for record in series.records]
-    for word in split_words(records)[0] if records else []:
+    words = split_words(results.records)[0] if results.records else []
+    method = {"method": "generative"} if "method" in words else {}  # other methods have no prompts
+    for word in words:
         sides = ("train", "infer") if word == STRATEGY else (word,)
         choices = dict.fromkeys(series.words.get(sides[0]) for series in results.series)
+        if word in ("train", STRATEGY) and NAIVE in choices:
+            yield {"train": NAIVE, "infer": NAIVE, **method}
         if word not in ("seed", "name") and len(choices) <= CHOICES:
             yield from (dict.fromkeys(sides, choice) for choice in choices if choice not in (None, ""))
-        if word == "train" and NAIVE in choices:
-            yield {"train": NAIVE, "infer": NAIVE}
 
 
 def _importance(wanted: Mapping[str, Any]) -> int:
     """Sort key: zero-shot on both sides, then what is off or naive, then the rest."""
-    if wanted == {"train": NAIVE, "infer": NAIVE}:
+    if [wanted.get(side) for side in ("train", "infer")] == [NAIVE, NAIVE]:
         return 0
     return 1 if set(wanted.values()) <= {"none", NAIVE} else 2
 
 
 def _shown(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     """One word for both sides."""
-    both = {*wanted} == {"train", "infer"} and wanted["train"] == wanted["infer"]
-    return {STRATEGY: wanted["train"]} if both else wanted
+    if "train" not in wanted or wanted["train"] != wanted.get("infer"):
+        return wanted
+    rest = {word: choice for word, choice in wanted.items() if word not in ("train", "infer")}
+    return {STRATEGY: wanted["train"], **rest}

@@ -113,11 +113,12 @@ function columnsOf(page, rows, baseline) {
   const columns = [
     ...nameColumns(page),
     number("accuracy", "accuracy", "% of test examples, mean ± standard deviation over seeds", (row) => row.cell.accuracy?.mean ?? null, (row) => spreadOf(row.cell.accuracy)),
-    { key: "interval", title: "95 % interval", hint: "over seeds and examples", class: "graph", sort: (row) => row.cell.accuracy?.low ?? null, show: (row) => intervalOf(row.cell.accuracy, levels, percent, "–") },
+    levels.length > 0 && { key: "interval", title: "95 % interval", hint: "over seeds and examples", class: "graph", sort: (row) => row.cell.accuracy?.low ?? null, show: (row) => intervalOf(row.cell.accuracy, levels, percent, "–") },
     number("seeds", "n", "seeds", (row) => row.cell.seeds.length, (row) => String(row.cell.seeds.length)),
     number("f1", "macro-F1", "mean over labels, ± standard deviation over seeds", (row) => row.cell.macro_f1?.mean ?? null, (row) => spreadOf(row.cell.macro_f1)),
-    number("validation", "validation", "accuracy on validation examples, by which to choose", (row) => row.cell.validation, (row) => percent(row.cell.validation)),
-  ];
+    rows.some(({ cell }) => cell.validation !== null) &&
+      number("validation", "validation", "accuracy on validation examples, by which to choose", (row) => row.cell.validation, (row) => percent(row.cell.validation)),
+  ].filter(Boolean);
   if (baseline) columns.push(...gainColumns(rows, baseline, number));
   // On a phone, what is seen without scrolling is the accuracy and the gain.
   if (narrow.matches) columns.sort((one, other) => rankOf(one) - rankOf(other));
@@ -162,7 +163,7 @@ const linkTo = (cell, text) =>
 /** A link to the comparison with the baseline, or with the chosen cell. */
 function linksOf(page) {
   const show = ({ cell, gain }) => {
-    const other = gain ? page.cells[gain[0]] : page.cells.find((one) => one.set === cell.set && one !== cell);
+    const other = gain ? page.cells[gain[0]] : page.cells.find((one) => one.set === cell.set && one.set !== null && one !== cell);
     if (!other) return null;
     const href = addressOf({ tab: "compare", a: cell.name, b: other.name, show: "differ", example: null });
     return make("a", { href, "aria-label": `compare ${cell.title} with ${other.title} example by example` }, "compare");
@@ -203,7 +204,10 @@ function captionOf(page, gains, baseline) {
   const seeds = single
     ? "One seed per cell: intervals are over test examples and say nothing about training again. "
     : "Intervals are over seeds and test examples together. ";
-  if (!baseline) return about + seeds + "There is nothing to compare with.";
+  if (!baseline && page.cells.every((cell) => cell.set === null)) {
+    return about + "The predictions are not there: levels are means of the records, without intervals and gains.";
+  }
+  if (!baseline) return about + seeds + "There is nothing to compare with on the same examples.";
   const count = gains.filter(Boolean).length;
   return (
     about + seeds + `Gains are points of accuracy over ${baseline.title}, on the same examples. ▲ better and ▼ worse at ` +

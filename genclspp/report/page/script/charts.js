@@ -45,14 +45,14 @@ async function drawCharts(body, charts, empty) {
   }
 }
 
+/** Title and caption stand above the figure: the caption answers the question that the title asks. */
 function frameOf(chart) {
   const table = make("details", { ontoggle: (event) => fill(event.target, chart) }, make("summary", {}, "Show as table"));
   return make(
     "figure",
     { class: "chart", "aria-labelledby": `${chart.id}-title` },
-    make("h3", { id: `${chart.id}-title` }, chart.title),
-    make("div", { id: chart.id, class: "plot", role: "img", "aria-label": `${chart.title}. ${chart.caption}` }),
-    make("figcaption", { class: "caption" }, chart.caption),
+    make("figcaption", {}, make("h3", { id: `${chart.id}-title` }, chart.title), make("p", { class: "caption" }, chart.caption)),
+    make("div", { id: chart.id, class: "plot", role: "img", "aria-label": `${chart.title} ${chart.caption}` }),
     table,
   );
 }
@@ -78,7 +78,7 @@ function fill(details, chart) {
 
 /** The cell that the address names, else the chosen one. */
 function cellOf(page, view) {
-  const found = page.cells.findIndex((cell) => cell.name === (view.cell ?? page.chosen[0]));
+  const found = page.cells.findIndex((cell) => cell.name === (view.cell ?? page.best[0]));
   return Math.max(0, found);
 }
 
@@ -97,8 +97,13 @@ async function drawCell(page, view) {
   choose("cell", cell.name);
   const level = cell.accuracy;
   const between = isNumber(level?.low) ? ` (${percent(level.low)}–${percent(level.high)})` : "";
-  find("cell-verdict").textContent =
-    `${percent(level?.mean)} %${between} of test examples right, ${cell.seeds.length} seed${cell.seeds.length === 1 ? "" : "s"}`;
+  const seeds = `${cell.seeds.length} seed${cell.seeds.length === 1 ? "" : "s"}`;
+  const mistakes = addressOf({ tab: "compare", a: cell.name, b: cell.name, show: "wrong", example: null });
+  find("cell-verdict").replaceChildren(
+    make("strong", {}, `${percent(level?.mean)} %`),
+    `${between} of test examples right, ${seeds}. `,
+    cell.set === null ? "" : make("a", { href: mistakes }, "Its mistakes, one by one"),
+  );
   return drawCharts(find("cell-body"), await block(`charts-${place}`), "There is nothing to draw: the artifacts of this cell are not there.");
 }
 

@@ -66,7 +66,7 @@ function stepBy(page, step) {
 /** The cells that the address names; else the chosen one and its baseline. */
 async function pairOf(page, view) {
   const named = (name) => page.cells.findIndex((cell) => cell.name === name && cell.set !== null);
-  let a = named(view.a ?? page.chosen[0]);
+  let a = named(view.a ?? page.best[0]);
   if (a < 0) a = page.cells.findIndex((cell) => cell.set !== null);
   let b = named(view.b);
   if (b < 0 && a >= 0) {
@@ -83,7 +83,7 @@ async function drawCompare(page, view) {
   const [a, b] = await pairOf(page, view);
   const [one, two] = [page.cells[a], page.cells[b]];
   const isPossible = one && one.set === two.set;
-  for (const part of find("compare-body").children) part.hidden = !isPossible && !part.matches(".pair, #compare-verdict");
+  for (const part of find("compare-body").children) part.hidden = !isPossible && !part.matches(one ? ".pair, #compare-verdict" : "#compare-verdict");
   choose("a", one?.name ?? "");
   choose("b", two?.name ?? "");
   if (!isPossible) {
@@ -103,6 +103,7 @@ async function drawCompare(page, view) {
   }
   const examples = await block(`examples-${one.set}`);
   drawFilters(view, set, examples, sides);
+  await drawVerdict(page, set, examples, sides);
   find("example").ids = examples.ids;
   current = Math.max(0, places.findIndex((place) => examples.ids[place] === view.example));
   find("position").textContent = places.length ? `${current + 1} of ${places.length}` : "no example";
@@ -133,10 +134,31 @@ function drawFilters(view, set, examples, sides) {
     menu.replaceChildren(...["", ...set.labels].map((label) => make("option", { value: label }, label || "any")));
   menu.value = view.gold ?? "";
   if (find("menu-find").value !== (view.find ?? "")) find("menu-find").value = view.find ?? "";
-  const right = sides.map((side) => [...gold.keys()].filter((place) => side.of[place] === gold[place]).length);
-  find("compare-verdict").textContent = sides
-    .map(({ cell, at }, k) => `${"AB"[k]}, seed ${cell.seeds[at]}: ${right[k]} of ${set.examples} right (${percent(right[k] / set.examples)} %)`)
-    .join(" · ");
+}
+
+/** How many each side has right in this seed, and the gain of A over B in all of them. */
+async function drawVerdict(page, set, examples, [one, two]) {
+  const told = ({ cell, at, of }) => {
+    const right = of.reduce((sum, label, place) => sum + (label === examples.gold[place]), 0);
+    return `seed ${cell.seeds[at]}: ${right} of ${set.examples} right (${percent(right / set.examples)} %)`;
+  };
+  const said = one.place === two.place ? told(one) : `A, ${told(one)} · B, ${told(two)}`;
+  const gain = await gainBetween(page, one.place, two.place);
+  const seeds = Math.max(one.cell.seeds.length, two.cell.seeds.length) > 1 ? "all seeds" : "one seed";
+  find("compare-verdict").textContent = gain
+    ? `${said} · ${seeds}: A over B ${points(gain[0])} points (95 % interval ${points(gain[1])} to ${points(gain[2])})`
+    : said;
+}
+
+/** Mean, low and high of the gain of one cell over another, if either is a baseline. */
+async function gainBetween(page, a, b) {
+  const over = async (one, other) => {
+    const place = page.baselines.findIndex((baseline) => baseline.name === page.cells[other].name);
+    return place < 0 ? null : (await block(`gains-${place}`))[one];
+  };
+  const [found, reverse] = [await over(a, b), await over(b, a)];
+  if (found) return found.slice(1, 4);
+  return reverse && [-reverse[1], -reverse[3], -reverse[2]];
 }
 
 async function drawExample(set, examples, sides, place) {
@@ -147,13 +169,14 @@ async function drawExample(set, examples, sides, place) {
   }
   const gold = examples.gold[place];
   const columns = [];
-  for (const [k, side] of sides.entries()) columns.push(await answerOf(set, side, place, gold, k));
+  const shownSides = sides[0].place === sides[1].place ? sides.slice(0, 1) : sides;
+  for (const [k, side] of shownSides.entries()) columns.push(await answerOf(set, side, place, gold, k));
   find("example").replaceChildren(
     make("p", { class: "muted" }, "example ", make("bdi", {}, shown(examples.ids[place])), " · gold label ", make("strong", {}, writing(set.labels[gold], {}, "bdi"))),
     examples.texts ? writing(examples.texts[place], { class: "text" }, "blockquote") : make("p", { class: "muted" }, "its text was not kept"),
     make("div", { class: "two" }, columns),
   );
-  await drawPrompts(sides, place);
+  await drawPrompts(shownSides, place);
 }
 
 /** What one side predicts: label, probabilities, and in how many seeds it is right. */

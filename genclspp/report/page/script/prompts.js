@@ -7,6 +7,7 @@ async function drawPrompts(sides, place) {
   const pieces = await block("pieces");
   const rows = [];
   for (const number of kept) rows.push(number === null ? null : (await promptsOf(number))[place]);
+  find("prompts").querySelector("summary").textContent = rows.length > 1 ? "Both prompts" : "Prompt";
   find("prompts-body").replaceChildren(...rows.map((row, k) => promptOf(pieces, row, rows[1 - k], k)));
 }
 
