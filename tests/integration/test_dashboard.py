@@ -87,7 +87,7 @@ def test_one_record_makes_a_page_without_gains(outputs: Path) -> None:
         path.unlink()
     made = make(outputs, "small")
     assert block(made, "page")["baselines"] == []
-    assert "one seed says nothing about training again" in made
+    assert "one seed says nothing about retraining" in made
 
 
 def test_without_predictions_levels_come_from_the_records(outputs: Path) -> None:

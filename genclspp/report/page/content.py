@@ -1,17 +1,14 @@
-"""What the page says of cells: their names and levels, the headline, and those that have no result."""
+"""What the page says of cells: their names and levels, their order, and those that have no result."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from genclspp.report.page.gains import Baseline
 from genclspp.report.records import chosen, split_words
 from genclspp.report.results import Results
 from genclspp.report.series import Series
-from genclspp.report.statistics import ALPHA, Gain, Level
 from genclspp.store.keys import hash_of
 
 STATES = ("failed", "skipped", "running", "pending")  # of cells without a result
@@ -33,69 +30,6 @@ class Outstanding:
     state: str
     sentence: str = ""
     log: str = ""
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The best cell of a data set.
-
-    title, name: of the cell
-    level:       its accuracy on test examples; None where predictions are missing, then `accuracy` is all there is
-    seeds:       how many
-    examples:    test examples
-    validation:  the accuracy by which it was chosen; None where there are no validation examples
-    among:       how many cells it was chosen from
-    gain:        over `baseline`, the title of a cell; None without one
-    """
-
-    dataset: str
-    title: str
-    name: str
-    accuracy: float
-    level: Level | None
-    seeds: int
-    examples: int
-    validation: float | None
-    among: int
-    gain: Gain | None
-    baseline: str
-
-    @property
-    def is_beyond_noise(self) -> bool:
-        return self.gain is not None and self.gain.p <= ALPHA
-
-    def how(self) -> str:
-        """By which examples the cell was chosen, and what its intervals and its test say."""
-        return " ".join((self._chosen(), self._interval(), self._test())).strip()
-
-    def _chosen(self) -> str:
-        if self.validation is None:
-            return "No cell was validated, so it was chosen on the test examples, and its figure is too good."
-        chosen = f"Chosen on validation examples ({100 * self.validation:.1f} %)"
-        return (
-            chosen
-            + (f" as the best of {self.among} cells" if self.among > 1 else "")
-            + "; reported on test examples."
-        )
-
-    def _interval(self) -> str:
-        if self.level is None:
-            return "No intervals: its predictions are not there."
-        if self.seeds == 1:
-            return "The 95 % intervals are over test examples: one seed says nothing about training again."
-        return f"The 95 % intervals are over {self.seeds} seeds and test examples together."
-
-    def _test(self) -> str:
-        if self.gain is None and self.level is None:
-            return ""
-        if self.gain is None:
-            return "No gain: nothing else was tested on the same examples." if self.among > 1 else ""
-        found = f"p = {self.gain.p:.2g}"
-        if not math.isfinite(self.gain.detectable):
-            return f"{found}."
-        return (
-            f"{found}; a true gain of {100 * self.gain.detectable:.1f} points would be found four times in five."
-        )
 
 
 def words(results: Results) -> list[str]:
@@ -130,42 +64,6 @@ def title_of(series: Series, words: Sequence[str]) -> str:
 def best_first(results: Results) -> list[int]:
     """Places of the series, by accuracy on validation examples where they have it, else on test examples."""
     return sorted(range(len(results.series)), key=lambda place: _standing(results, results.series[place]))
-
-
-def headlines(results: Results, titles: Sequence[str], baselines: Sequence[Baseline]) -> list[Headline]:
-    """The best cell of each set of test examples."""
-    tested: dict[tuple[str, str], list[int]] = {}
-    for place in best_first(results):
-        record = results.series[place].records[0]
-        tested.setdefault((str(record.get("dataset")), str(record.get("digest/test"))), []).append(place)
-    return [_headline(results, titles, baselines, places) for _, places in sorted(tested.items())]
-
-
-def _headline(
-    results: Results, titles: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
-) -> Headline:
-    best = places[0]
-    series = results.series[best]
-    validation = results.values(series, VALIDATION)
-    found = (
-        (results.gain(series, results.series[of]), titles[of])
-        for of in (baseline.of[best] for baseline in baselines)
-        if of is not None
-    )
-    gain, baseline = next(((gain, title) for gain, title in found if gain), (None, ""))
-    return Headline(
-        dataset=str(series.words.get("dataset", "")),
-        title=titles[best],
-        name=name_of(series),
-        accuracy=fmean(results.values(series, "accuracy").values()),
-        level=results.level(series),
-        seeds=len(series.records),
-        examples=int(series.records[0].get("examples", 0)),
-        validation=fmean(validation.values()) if validation else None,
-        among=len(places),
-        gain=gain,
-        baseline=baseline,
-    )
 
 
 def _standing(results: Results, series: Series) -> tuple[bool, float]:

@@ -9,15 +9,13 @@ from typing import Any
 from genclspp.report.records import CHOICES, Record
 from genclspp.report.series import Series
 
-SETTLED = ("weights",)  # found while planning, not typed
-
 
 def of(series: Series) -> dict[str, Any]:
     """As JSON; versions and keys by seed, in the order of the records."""
     first = series.records[0]
     return {
         "command": command(series),
-        "choices": {word: str(choice) for word, choice in series.words.items() if choice not in (None, "")},
+        "choices": {word: str(choice) for word, choice in _asked(first).items()},
         "seeds": [_of_seed(record) for record in series.records],
         "examples": {
             "test examples": first.get("examples"),
@@ -38,23 +36,28 @@ def _of_seed(record: Record) -> dict[str, str]:
 def command(series: Series) -> str:
     """The command that makes the records of a series again; with their artifacts there, it computes nothing."""
     seeds = ",".join(str(record["seed"]) for record in series.records)
-    typed = [f"{word}={_value(choice)}" for word, choice in _typed(series.words).items()]
+    typed = [f"{word}={_value(choice)}" for word, choice in _typed(_asked(series.records[0])).items()]
     several = ["-m"] if len(series.records) > 1 else []
     return shlex.join(["python", "run.py", *several, *typed, f"seed={seeds}"])
 
 
-def _typed(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Word -> choice as it is typed: one word for two equal sides, knobs after choices."""
-    told = {word: choice for word, choice in words.items() if choice not in (None, "") and word not in SETTLED}
-    if told.get("rl") in ("none", "matched"):  # the command line refuses what changes nothing
+def _asked(record: Record) -> dict[str, Any]:
+    """The name of the sweep, choices and knobs of a record."""
+    words = ["name", *CHOICES, *sorted(name for name in record if "." in name and "/" not in name)]
+    return {word: record[word] for word in words if word != "seed" and record.get(word) not in (None, "")}
+
+
+def _typed(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Word -> choice as it is typed: one word for two equal sides, and nothing that would change nothing."""
+    told = dict(asked)
+    if told.get("rl") in ("none", "matched"):
         told.pop("reward", None)
     if "dataset.path" in told:  # records name the folder
         told["dataset"] = "local"
     train, infer = told.pop("train", None), told.pop("infer", None)
     sides = {"strategy": train} if train == infer else {"strategy@train": train, "strategy@infer": infer}
-    knobs = {word: choice for word, choice in told.items() if word not in (*CHOICES, "name")}
-    choices = {word: choice for word, choice in told.items() if word not in knobs}
-    return choices | {word: choice for word, choice in sides.items() if choice} | knobs
+    knobs = {word: told.pop(word) for word in [*told] if "." in word}
+    return told | {word: choice for word, choice in sides.items() if choice} | knobs
 
 
 def _value(choice: Any) -> str:

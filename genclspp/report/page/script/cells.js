@@ -202,7 +202,7 @@ function captionOf(page, gains, baseline) {
   const single = page.cells.every((cell) => cell.seeds.length === 1);
   const about = "Accuracy counts invalid answers and abstentions as wrong. ";
   const seeds = single
-    ? "One seed per cell: intervals are over test examples and say nothing about training again. "
+    ? "One seed per cell: intervals are over test examples and say nothing about retraining. "
     : "Intervals are over seeds and test examples together. ";
   if (!baseline && page.cells.every((cell) => cell.set === null)) {
     return about + "The predictions are not there: levels are means of the records, without intervals and gains.";
