@@ -230,6 +230,7 @@ class Cell:
     train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
     threads: to compute with; None for one per physical core (`runs/threads.py`)
+    words:   of the command line that runs it alone, without where it writes and how it computes
     """
 
     sweep: str
@@ -251,6 +252,7 @@ class Cell:
     metrics: tuple[Metric, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    words: tuple[str, ...] = ()
 
     def strategies(self, side: str) -> list[tuple[str, Any]]:
         """The strategies of a side, each with its key in the configuration, such as "strategy.icl"."""
