@@ -192,6 +192,7 @@ def _record(
         **SHARED,
         **{word: choices[word] for word in ("decode", "sft", "rl")},
         "seed": seed,
+        "typed/words": " ".join([*(f"{word}={choice}" for word, choice in choices.items()), f"seed={seed}"]),
         "is_random": True,
         "digest/test": key(answered.ids),
         "examples": examples,

@@ -52,7 +52,7 @@ function frameOf(chart) {
     "figure",
     { class: "chart", "aria-labelledby": `${chart.id}-title` },
     make("figcaption", {}, make("h3", { id: `${chart.id}-title` }, chart.title), make("p", { class: "caption" }, chart.caption)),
-    make("div", { id: chart.id, class: "plot", role: "img", "aria-label": `${chart.title} ${chart.caption}` }),
+    make("div", { id: chart.id, class: "plot", style: `min-height: ${chart.figure.layout.height ?? 360}px`, role: "img", "aria-label": `${chart.title} ${chart.caption}` }),
     table,
   );
 }

@@ -12,8 +12,8 @@ async function drawProvenance(page, view) {
   const seeds = found.seeds.map((one) => `seed ${one.seed}`);
   find("provenance-body").replaceChildren(
     make("h3", {}, "Make it again"),
-    make("div", { class: "command" }, make("code", { id: "command", tabindex: "0" }, found.command), copyOf(found.command)),
-    make("p", { class: "caption" }, "Where its artifacts are there, this computes nothing; elsewhere, everything."),
+    ...found.commands.map(commandOf),
+    make("p", { class: "caption" }, found.commands.length ? "Where the artifacts are there, this computes nothing; elsewhere, everything. Add outputs=FOLDER for another place." : "The records are of a version that did not keep their commands."),
     make("h3", {}, "Configuration"),
     configurationOf(found.choices, of === null ? null : all[of].choices, of === null ? "" : page.cells[of].title),
     make("h3", {}, "Examples"),
@@ -56,16 +56,18 @@ function tableOf(heading, rows, marked = 0) {
   );
 }
 
-function copyOf(text) {
+/** A command, with a button that copies it. */
+function commandOf(text) {
+  const code = make("code", { tabindex: "0" }, text);
   const copy = async (event) => {
     const button = event.target;
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(find("command")); // a page from a file may not write to the clipboard
+      getSelection().selectAllChildren(code); // a page from a file may not write to the clipboard
       button.textContent = "Press Ctrl+C";
     }
   };
-  return make("button", { type: "button", class: "quiet", onclick: copy }, "Copy");
+  return make("div", { class: "command" }, code, make("button", { type: "button", class: "quiet", onclick: copy }, "Copy"));
 }
