@@ -13,14 +13,8 @@ from functools import cached_property
 
 from genclspp.report.records import Record
 
-INFERENCE = (
-    "think",
-    "score",
-    "complete",
-    "score_prompts",
-    "prior",
-    "predict",
-)  # roles that read the test examples
+# Roles that read the test examples.
+INFERENCE = ("think", "score", "complete", "score_prompts", "prior", "classify", "predict")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def check(charts: list[Chart]) -> None:
         assert chart.title.strip()
         assert chart.caption.endswith((".", "?"))
         assert "nan" not in chart.caption
+        assert "inf " not in chart.caption
         assert all(len(row) == len(chart.heading) for row in chart.rows)
         json.dumps([chart.figure, chart.rows], allow_nan=False)
         for axis, layout in chart.figure["layout"].items():
@@ -59,7 +60,7 @@ def test_the_charts_of_a_sweep_answer_what_people_ask(pairings: Results):
         *("cost", "accuracy-for-cost"),
     ]
     assert charts["pairing-1"].caption.startswith("On average, yes: matching prompts gain +1")
-    assert charts["rl"].caption.startswith("grpo over none: +7")
+    assert charts["rl"].caption.startswith("On average: grpo over none +7")
     assert same([*charts.values()], sweep_charts(Results(pairings.records, pairings.artifacts)))
 
 
@@ -188,3 +189,45 @@ def test_long_curves_are_means_of_neighbours():
 
 def test_the_frontier_is_what_no_cell_beats_in_both():
     assert frontier([(1, 0.5), (2, 0.4), (3, 0.9), (3, 0.8), (4, 0.9)]) == [0, 2]
+
+
+@pytest.mark.parametrize("examples", [1, 3, 5])
+def test_very_few_examples(tmp_path: Path, examples: int):
+    made = sweep(tmp_path, examples=examples, seeds=(0, 1))
+    check(sweep_charts(made))
+    for series in made.series:
+        charts = by_id(cell_charts(made, series))
+        check([*charts.values()])
+        assert any(row[0] == "length" for row in charts["slices"].rows) == (examples > 3)
+
+
+def test_curves_with_nan_are_drawn_with_a_gap(tmp_path: Path):
+    made = sweep(tmp_path, train=("icl",), infer=("icl",), seeds=(0,))
+    rows = [{"step": step, "loss": float("nan") if step == 2 else 1.0} for step in (1, 2, 3)]
+    (tmp_path / "sft" / "icl0" / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    charts = cell_charts(made, made.series[0])
+    check(charts)
+    assert by_id(charts)["sft-curves"].figure["data"][0]["y"] == [1, None, 1]
+
+
+def test_the_curves_of_rl_say_what_it_changed_and_where_it_collapsed(tmp_path: Path):
+    made = sweep(tmp_path, train=("icl",), infer=("icl",), rl=("grpo",), seeds=(0, 1))
+    checked = {"rl/accuracy_start": 0.5, "rl/accuracy": 0.625}
+    collapsed = [
+        {**made.records[0], **checked},
+        {**made.records[1], **checked, "rl/collapse": "the text is invalid"},
+    ]
+    again = Results(collapsed, tmp_path)
+    caption = by_id(cell_charts(again, again.series[0]))["rl-curves"].caption
+    assert caption.startswith(
+        "Held-out accuracy 50.0 → 62.5 %, mean over seeds. Stopped early in seed 1: the text is"
+    )
+
+
+def test_comparisons_without_predictions_are_counted(tmp_path: Path):
+    made = sweep(tmp_path, rl=("none", "grpo"))
+    missing = made.series[1].records[0]["artifact/predict"]
+    (tmp_path / "predict" / missing / "predictions.parquet").unlink()
+    caption = by_id(sweep_charts(made))["rl"].caption
+    assert "of 3 comparisons" in caption
+    assert caption.endswith("Left out: 1 without predictions on the same test examples.")

@@ -7,12 +7,13 @@ import numpy as np
 from genclspp.inference.predictions import ABSTAINED, INVALID
 from genclspp.report.chart import Chart
 from genclspp.report.charts.answers import Answers
-from genclspp.report.charts.figure import RED, number, plain, translucent
+from genclspp.report.charts.figure import RED, number, translucent
 from genclspp.report.charts.matrix import FEW, Matrix, draw
 
 MOST = 14  # labels that a figure can name and count on a phone
 PAIRS = 100  # rows of the table
 OTHERS = "other labels"
+HOVER = "%{y} → %{x}<br>%{customdata} examples, %{z} %<extra></extra>"
 
 
 def confusion(answers: Answers) -> Chart:
@@ -78,22 +79,17 @@ def most_confused(counts: np.ndarray, most: int) -> list[int]:
 def _figure(counts: np.ndarray, shown: list[int], names: list[str]) -> dict[str, Any]:
     rows, columns, table = _part(counts, shown, names)
     shares = 100 * table / np.maximum(counts[shown].sum(axis=1), 1)[:, None]
-
-    def told(row: int, column: int) -> str:
-        count, share = number(table[row, column]), number(shares[row, column])
-        return f"{plain(rows[row])} → {plain(columns[column])}<br>{count} examples, {share} %"
-
     cells = [[(row, column) for column in range(len(columns))] for row in range(len(rows))]
     matrix = Matrix(
         rows=rows,
         columns=columns,
         shades=[[number(shares[cell]) if table[cell] else None for cell in line] for line in cells],
         texts=[[_written(table[cell], len(columns) > FEW) for cell in line] for line in cells],
-        told=[[told(*cell) if table[cell] else "" for cell in line] for line in cells],
+        told=[[number(table[cell]) or None for cell in line] for line in cells],
         framed=[(k, k) for k in range(len(rows))],
     )
     scale = ((0, translucent(RED, 0.06)), (1, translucent(RED, 0.75)))
-    return draw(matrix, scale, (0, 100), row=28, x="answer", y="")
+    return draw(matrix, scale, (0, 100), row=28, x="answer", y="", hover=HOVER)
 
 
 def _part(counts: np.ndarray, shown: list[int], names: list[str]) -> tuple[list[str], list[str], np.ndarray]:

@@ -16,7 +16,7 @@ class Matrix:
     rows, columns: names
     shades: (rows, columns) numbers that become colours; None for none
     texts:  (rows, columns) what is written; empty for nothing
-    told:   (rows, columns) what the pointer shows; empty for nothing
+    told:   (rows, columns) what the pointer shows after both names; None for nothing
     framed: places (row, column) of the cells with a frame
     """
 
@@ -24,7 +24,7 @@ class Matrix:
     columns: Sequence[str]
     shades: Sequence[Sequence[float | None]]
     texts: Sequence[Sequence[str]]
-    told: Sequence[Sequence[str]]
+    told: Sequence[Sequence[str | float | None]]
     framed: Iterable[tuple[int, int]]
 
 
@@ -33,7 +33,7 @@ def draw(
 ) -> dict[str, Any]:
     """The figure. scale: colours of a plotly scale; ends: the numbers of its first and last one; sizes: see below
 
-    row: pixels of a row; x, y: titles of the axes
+    row: pixels of a row; x, y: titles of the axes; hover: plotly's template of what the pointer shows
     """
     is_wide = len(matrix.columns) > FEW
     cells = {
@@ -45,8 +45,8 @@ def draw(
         "showscale": False,
         "xgap": 1,
         "ygap": 1,
-        "hovertext": matrix.told,
-        "hoverinfo": "text",
+        "customdata": matrix.told,
+        "hovertemplate": sizes["hover"],
     }
     places = [(x, y) for y, line in enumerate(matrix.texts) for x, text in enumerate(line) if text]
     # Not as text of the heatmap, whose colour is chosen for a white page.

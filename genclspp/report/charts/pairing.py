@@ -1,5 +1,6 @@
 """Does training with the inference prompt matter? Cells by the prompts of both sides, against equal ones."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,8 @@ import numpy as np
 
 from genclspp.report import statistics
 from genclspp.report.chart import Chart, Value
-from genclspp.report.charts.figure import BLUE, GREY, RED, number, numbers, plain, translucent
-from genclspp.report.charts.matrix import Matrix, draw
+from genclspp.report.charts.figure import BLUE, GREY, RED, number, numbers, translucent
+from genclspp.report.charts.matrix import FEW, Matrix, draw
 from genclspp.report.charts.means import mean_gain
 from genclspp.report.charts.names import SIDES, name, side, telling
 from genclspp.report.records import is_knob_of
@@ -19,6 +20,7 @@ from genclspp.report.statistics import ALPHA, Gain
 if TYPE_CHECKING:
     from genclspp.report.results import Results
 
+HOVER = "training %{y}, inference %{x}<br>%{z} points, p %{customdata}<extra></extra>"
 MOST = 6  # matrices of a sweep that have a chart
 Pair = tuple[str, str]  # prompts in training and at inference
 Pairings = Mapping[Pair, Series]
@@ -92,9 +94,10 @@ def _verdict(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], m
         return tally
     low, high = 100 * overall.low, 100 * overall.high
     answer = "yes" if low > 0 else "not found" if high > 0 else "it harms"
+    least = f"; {100 * overall.detectable:.1f} would have been detected" if overall.detectable < math.inf else ""
     return (
         f"On average, {answer}: matching prompts gain {100 * overall.mean:+.1f} points over mismatched ones (95 % "
-        f"interval {low:+.1f} to {high:+.1f}; {overall.detectable * 100:.1f} would have been detected). {tally}"
+        f"interval {low:+.1f} to {high:+.1f}{least}). {tally}"
     )
 
 
@@ -117,6 +120,7 @@ def _figure(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], ma
     both = [*(asked for _, asked in matrix), *(trained for trained, _ in matrix)]
     order = sorted(dict.fromkeys(both), key=lambda choice: choice != "zero_shot")
     rows, columns = ([one for one in order if one in {pair[k] for pair in matrix}] for k in (0, 1))
+    digits = 0 if len(columns) > FEW else 1
     pairs = [[(trained, asked) for asked in columns] for trained in rows]
 
     def shade(pair: Pair) -> float | None:
@@ -129,20 +133,20 @@ def _figure(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], ma
         columns=columns,
         shades=shades,
         texts=[
-            [_written(results, matrix.get(pair), gains.get(pair), pair in marked) for pair in line]
+            [_written(results, matrix.get(pair), gains.get(pair), pair in marked, digits) for pair in line]
             for line in pairs
         ],
-        told=[["" for _ in line] for line in pairs],
+        told=[[number(gains[pair].p) if pair in gains else None for pair in line] for line in pairs],
         framed=[(rows.index(each), columns.index(each)) for each in columns if each in rows],
     )
     scale = ((0, translucent(RED, 0.75)), (0.5, translucent(GREY, 0.06)), (1, translucent(BLUE, 0.75)))
-    return draw(drawn, scale, (-most, most), row=60, x="prompt at inference", y="prompt in training")
+    return draw(drawn, scale, (-most, most), row=60, x="prompt at inference", y="prompt in training", hover=HOVER)
 
 
-def _written(results: "Results", series: Series | None, gain: Gain | None, is_marked: bool) -> str:
+def _written(results: "Results", series: Series | None, gain: Gain | None, is_marked: bool, digits: int) -> str:
     """What stands in a cell of the matrix: its accuracy, and how far it is from the framed one."""
     values = list(results.values(series, "accuracy").values()) if series else []
     if not values:
         return ""
-    level = f"{100 * np.mean(values):.1f}"
-    return plain(level) if gain is None else f"{level}<br>{100 * gain.mean:+.1f}{' *' if is_marked else ''}"
+    level = f"{100 * np.mean(values):.{digits}f}"
+    return level if gain is None else f"{level}<br>{100 * gain.mean:+.{digits}f}{'*' if is_marked else ''}"
