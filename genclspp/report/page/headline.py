@@ -1,6 +1,5 @@
 """The headline of the page: the best cell, chosen on validation examples and reported on test examples."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -26,9 +25,7 @@ class Comparison:
     def test(self) -> str:
         """What the test says, in a sentence."""
         detectable = self.gain.detectable
-        found = (
-            f", and {100 * detectable:.1f} points could have been detected" if math.isfinite(detectable) else ""
-        )
+        found = f", and {100 * detectable:.1f} points could have been detected" if detectable <= 1 else ""
         return f"Over {self.role}: p = {self.gain.p:.2g}{found}."
 
 

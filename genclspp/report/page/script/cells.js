@@ -5,6 +5,7 @@ const narrow = matchMedia("(max-width: 50rem)");
 /** Build the controls once: they stay, so that the focus does. */
 function buildCells(page) {
   const of = (kind) => page.baselines.filter((one) => one.kind === kind).map((one) => [one.name, one.title]);
+  const baselines = [["the cell that has", of("choice")], ["one cell", of("cell")]].filter(([, found]) => found.length);
   const filters = page.words.map((word) => [word, choicesOf(page, word)]).filter(([, found]) => found.length <= 40);
   const search = make("input", {
     type: "search",
@@ -13,7 +14,7 @@ function buildCells(page) {
     oninput: (event) => go({ q: event.target.value }, true),
   });
   find("cells-controls").append(
-    ...(page.baselines.length ? [menu("gain over", "base", [...of("choice"), ...of("cell")])] : []),
+    ...(page.baselines.length ? [menu("gain over", "base", baselines)] : []),
     ...(page.cells.length > 1 ? filters.map(([word, found]) => filterBy(word, found)) : []),
     make("label", { class: "field" }, make("span", {}, "search"), search),
     make("button", { type: "button", class: "quiet", onclick: () => go(cleared(page)) }, "Clear"),
@@ -135,9 +136,12 @@ function gainColumns(rows, baseline, number) {
   return [
     number("gain", "gain", `points of accuracy over ${baseline.title}`, (row) => row.gain?.[1] ?? null, (row) => gainOf(row, own)),
     { key: "gain-interval", title: "95 % interval", hint: "of the gain", class: "graph", sort: (row) => row.gain?.[2] ?? null, show: interval },
-    number("detectable", "detectable", "the smallest gain that would be found four times in five, in points", (row) => row.gain?.[5] ?? null, (row) => (row.gain ? percent(row.gain[5]) : null)),
+    number("detectable", "detectable", "the smallest gain that would be found four times in five, in points", (row) => row.gain?.[5] ?? null, (row) => (row.gain ? detectableOf(row.gain[5]) : null)),
   ];
 }
+
+/** A gain that only a difference of everything would show is none. */
+const detectableOf = (share) => (isNumber(share) && share <= 1 ? percent(share) : ">100");
 
 /** A column per choice where there is room, else one for all of them. */
 function nameColumns(page) {

@@ -33,6 +33,22 @@ function theme() {
   };
 }
 
+// Colours of the figures that are dim on a dark background, and brighter ones of the same hue.
+const BRIGHTER = [
+  ["#0072B2", "#4DA3E8"],
+  ["#D55E00", "#F08A3C"],
+  ["#009E73", "#35BF94"],
+  ["rgba(0,114,178,", "rgba(77,163,232,"],
+  ["rgba(213,94,0,", "rgba(240,138,60,"],
+  ["rgba(0,158,115,", "rgba(53,191,148,"],
+];
+
+/** A figure in the colours of light or dark. */
+function coloured(figure) {
+  if (!isDark()) return figure;
+  return JSON.parse(BRIGHTER.reduce((text, [from, to]) => text.replaceAll(from, to), JSON.stringify(figure)));
+}
+
 /** Show charts in an element; those that are there already stay where they are. */
 async function drawCharts(body, charts, empty) {
   body.replaceChildren(...(charts.length ? charts.map(frameOf) : [make("p", { class: "note" }, empty)]));
@@ -40,8 +56,9 @@ async function drawCharts(body, charts, empty) {
   const Plotly = await plotly();
   const template = theme();
   for (const chart of charts) {
-    const layout = { dragmode: false, ...chart.figure.layout, template, autosize: true };
-    await Plotly.react(find(chart.id), chart.figure.data, layout, { displayModeBar: false, responsive: true });
+    const figure = coloured(chart.figure);
+    const layout = { dragmode: false, ...figure.layout, template, autosize: true };
+    await Plotly.react(find(chart.id), figure.data, layout, { displayModeBar: false, responsive: true });
   }
 }
 

@@ -25,15 +25,20 @@ function writing(text, attributes = {}, tag = "div") {
   return make(tag, { dir: "auto", ...attributes, class: `writing ${attributes.class ?? ""}`.trim() }, shown(text));
 }
 
-/** A menu whose choice is an entry of the address. options: [value, text, disabled] */
+/** A menu whose choice is an entry of the address. options: [value, text, disabled], or [title, options] of a group */
 function menu(label, entry, options, change = (value) => go({ [entry]: value })) {
   const select = make(
     "select",
     { id: `menu-${entry}`, onchange: (event) => change(event.target.value) },
-    options.map(([value, text, disabled]) => make("option", { value, disabled: Boolean(disabled) }, text)),
+    options.map(optionOf),
   );
   return make("label", { class: "field" }, make("span", {}, label), select);
 }
+
+const optionOf = ([value, text, disabled]) =>
+  Array.isArray(text)
+    ? make("optgroup", { label: value }, text.map(optionOf))
+    : make("option", { value, disabled: Boolean(disabled) }, text);
 
 /** Set a menu to a value, without its listener. */
 function choose(entry, value) {
