@@ -231,6 +231,7 @@ class Cell:
     train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
     threads: to compute with; None for one per physical core (`runs/threads.py`)
+    words:   of the command line that runs it alone, without where it writes and how it computes
     """
 
     sweep: str
@@ -253,6 +254,7 @@ class Cell:
     method: Any = None
     config: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    words: tuple[str, ...] = ()
 
     def strategies(self, side: str) -> list[tuple[str, Any]]:
         """The strategies of a side, each with its key in the configuration, such as "strategy.icl"."""

@@ -110,6 +110,7 @@ def cell(config: DictConfig) -> Cell:
         seed=seed,
         choices=_choices(config, plain),
         knobs=_knobs(config),
+        words=_words(config),
         train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
         infer=_strategies(both if infer is None else infer, "strategy" if infer is None else "infer"),
         decoder=_with(typed.part(plain.get("decode"), "decode"), "decode", ("needs", "scores", "choose")),
@@ -168,6 +169,13 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
         named["dataset"] = Path(str(plain["dataset"].get("path"))).expanduser().resolve().stem or named["dataset"]
     # As a preset may have decided; what is still open is settled with the model.
     return named | {word: plain["model"].get(word) or "auto" for word in ("layout", "precision")}
+
+
+def _words(config: DictConfig) -> tuple[str, ...]:
+    """What was typed, or stands for this cell in the grid of an experiment, as far as it decides the numbers."""
+    hydra = config.hydra if "hydra" in config else HydraConfig.get()
+    aside = ("name", "outputs", "threads", "tracking")
+    return tuple(word for word in hydra.overrides.task if key_of(word).partition(".")[0] not in aside)
 
 
 def _knobs(config: DictConfig) -> dict[str, Any]:

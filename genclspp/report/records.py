@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,12 @@ CHOICES = (
 )
 TRAINING = ("sft", "rl", "head")  # roles of the stages that train a policy
 GENERATIVE = "generative"  # the method of records of before there were others
+WORDS = "typed/words"  # of the command line that runs the cell alone
 STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
 # Fields of a cell that do not change its numbers, and are no part of its record's file name.
-ASIDE = ("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics", "threads")
+ASIDE = ("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics", "threads", "words")
 
 
 def path_of(cell: Cell) -> Path:
@@ -50,6 +52,7 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
     folder of the last training stage, relative to outputs.
     """
     record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed, **cell.knobs, **measured}
+    record[WORDS] = shlex.join(cell.words)
     manifests = [manifest(step.artifact.path) for step in steps]
     for step, written in zip(steps, manifests, strict=True):
         role = step.role

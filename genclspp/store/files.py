@@ -7,15 +7,19 @@ from typing import Any
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: to a temporary file beside `path`, which is synced and then renamed.
+    """Write JSON atomically, see `write_text`.
 
     Raises ValueError for NaN and infinity, which are not valid JSON.
     """
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically: to a temporary file beside `path`, which is synced and then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1, allow_nan=False)
-        file.write("\n")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

@@ -1,0 +1,110 @@
+"""The headline of the page: the best cell, chosen on validation examples and reported on test examples."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from genclspp.report.page.content import VALIDATION, best_first, name_of
+from genclspp.report.page.gains import Baseline
+from genclspp.report.results import Results
+from genclspp.report.statistics import ALPHA, Gain, Level
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The gain of the best cell over another one, whose `title` this is, and which is "the next best", say."""
+
+    gain: Gain
+    title: str
+    role: str
+
+    @property
+    def is_beyond_noise(self) -> bool:
+        return self.gain.p <= ALPHA
+
+    def test(self) -> str:
+        """What the test says, in a sentence."""
+        detectable = self.gain.detectable
+        found = f", and {100 * detectable:.1f} points could have been detected" if detectable <= 1 else ""
+        return f"Over {self.role}: p = {self.gain.p:.2g}{found}."
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The best cell of a set of test examples.
+
+    title, name: of the cell
+    level:       its accuracy on test examples; None where predictions are missing, then `accuracy` is all there is
+    seeds:       how many
+    examples:    test examples
+    validation:  the accuracy by which it was chosen; None where there are no validation examples
+    among:       how many cells it was chosen from
+    comparisons: with the baseline and with the next best cell on validation examples, as far as there are any
+    """
+
+    dataset: str
+    title: str
+    name: str
+    accuracy: float
+    level: Level | None
+    seeds: int
+    examples: int
+    validation: float | None
+    among: int
+    comparisons: tuple[Comparison, ...]
+
+    def how(self) -> str:
+        """By which examples the cell was chosen, and what its intervals and its tests say."""
+        return " ".join((self._chosen(), self._interval(), *(one.test() for one in self.comparisons)))
+
+    def _chosen(self) -> str:
+        if self.validation is None:
+            return "No cell was validated, so it was chosen on the test examples, and its figure is too good."
+        among = f" as the best of {self.among} cells" if self.among > 1 else ""
+        return f"Chosen on validation examples ({100 * self.validation:.1f} %){among}; reported on test examples."
+
+    def _interval(self) -> str:
+        if self.level is None:
+            return "No intervals: its predictions are not there."
+        if self.seeds == 1:
+            return "The 95 % intervals are over test examples: one seed says nothing about retraining."
+        return f"The 95 % intervals are over {self.seeds} seeds and test examples together."
+
+
+def headlines(results: Results, titles: Sequence[str], baselines: Sequence[Baseline]) -> list[Headline]:
+    """The best cell of each set of test examples."""
+    tested: dict[tuple[str, str], list[int]] = {}
+    for place in best_first(results):
+        record = results.series[place].records[0]
+        tested.setdefault((str(record.get("dataset")), str(record.get("digest/test"))), []).append(place)
+    return [_headline(results, titles, baselines[:1], places) for _, places in sorted(tested.items())]
+
+
+def _headline(
+    results: Results, titles: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
+) -> Headline:
+    """places: of the series with these test examples, best first."""
+    series = results.series[places[0]]
+    validation = results.values(series, VALIDATION)
+    return Headline(
+        dataset=str(series.words.get("dataset", "")),
+        title=titles[places[0]],
+        name=name_of(series),
+        accuracy=fmean(results.values(series, "accuracy").values()),
+        level=results.level(series),
+        seeds=len(series.records),
+        examples=int(series.records[0].get("examples", 0)),
+        validation=fmean(validation.values()) if validation else None,
+        among=len(places),
+        comparisons=tuple(_comparisons(results, titles, baselines, places)),
+    )
+
+
+def _comparisons(
+    results: Results, titles: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
+) -> Iterator[Comparison]:
+    best, *others = places
+    wanted = {one: "the baseline" for baseline in baselines if (one := baseline.of[best]) is not None}
+    for other, role in (wanted | {one: "the next best" for one in others[:1] if one not in wanted}).items():
+        if gain := results.gain(results.series[best], results.series[other]):
+            yield Comparison(gain, titles[other], role)

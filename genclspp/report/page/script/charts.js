@@ -1,0 +1,136 @@
+// Charts: figures that Python made, in the colours of the page, each with its numbers as a table.
+
+let drawing; // plotly, once it is asked for: unpacking and compiling it takes a moment
+
+function plotly() {
+  drawing ??= bytes("plotly").then((found) => {
+    document.head.append(make("script", {}, new TextDecoder().decode(found)));
+    return window.Plotly;
+  });
+  return drawing;
+}
+
+const COLOURS = ["--accent", "--second", "--third", "--fourth", "--fifth", "--sixth"];
+
+/** What figures leave open: colours of text, background and series, fonts. */
+function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).trim();
+  const axis = { gridcolor: of("--line"), linecolor: of("--line"), zerolinecolor: of("--muted"), tickcolor: of("--line"), automargin: true };
+  const scale = (names) => names.map((name, k) => [k / (names.length - 1), of(name)]);
+  return {
+    layout: {
+      font: { family: of("--font"), size: 12, color: of("--ink") },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      colorway: COLOURS.map(of),
+      xaxis: axis,
+      yaxis: axis,
+      colorscale: { sequential: scale(["--low", "--high"]), diverging: scale(["--worse", "--surface", "--better"]) },
+      hoverlabel: { bgcolor: of("--surface"), bordercolor: of("--line"), font: { color: of("--ink"), family: of("--font") } },
+      legend: { orientation: "h", yanchor: "bottom", y: 1.02, x: 0 },
+    },
+  };
+}
+
+// Colours of the figures that are dim on a dark background, and brighter ones of the same hue.
+const BRIGHTER = [
+  ["#0072B2", "#4DA3E8"],
+  ["#D55E00", "#F08A3C"],
+  ["#009E73", "#35BF94"],
+  ["rgba(0,114,178,", "rgba(77,163,232,"],
+  ["rgba(213,94,0,", "rgba(240,138,60,"],
+  ["rgba(0,158,115,", "rgba(53,191,148,"],
+];
+
+/** A figure in the colours of light or dark. */
+function coloured(figure) {
+  if (!isDark()) return figure;
+  return JSON.parse(BRIGHTER.reduce((text, [from, to]) => text.replaceAll(from, to), JSON.stringify(figure)));
+}
+
+/** Show charts in an element; those that are there already stay where they are. */
+async function drawCharts(body, charts, empty) {
+  body.replaceChildren(...(charts.length ? charts.map(frameOf) : [make("p", { class: "note" }, empty)]));
+  if (!charts.length) return;
+  const Plotly = await plotly();
+  const template = theme();
+  for (const chart of charts) {
+    const figure = coloured(chart.figure);
+    const layout = { dragmode: false, ...figure.layout, template, autosize: true };
+    await Plotly.react(find(chart.id), figure.data, layout, { displayModeBar: false, responsive: true });
+  }
+}
+
+/** Title and caption stand above the figure: the caption answers the question that the title asks. */
+function frameOf(chart) {
+  const table = make("details", { ontoggle: (event) => fill(event.target, chart) }, make("summary", {}, "Show as table"));
+  return make(
+    "figure",
+    { class: "chart", "aria-labelledby": `${chart.id}-title` },
+    make("figcaption", {}, make("h3", { id: `${chart.id}-title` }, chart.title), make("p", { class: "caption" }, chart.caption)),
+    make("div", { id: chart.id, class: "plot", style: `min-height: ${chart.figure.layout.height ?? 360}px`, role: "img", "aria-label": `${chart.title} ${chart.caption}` }),
+    table,
+  );
+}
+
+/** The table of a chart, made when it is first opened: a confusion matrix has thousands of entries. */
+function fill(details, chart) {
+  if (!details.open || details.querySelector("table")) return;
+  const isNumeric = chart.heading.map((_, k) => chart.rows.some((row) => typeof row[k] === "number"));
+  const align = (k) => (isNumeric[k] ? "number" : null);
+  details.append(
+    make(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": `${chart.title}, as a table` },
+      make(
+        "table",
+        {},
+        make("thead", {}, make("tr", {}, chart.heading.map((name, k) => make("th", { scope: "col", class: align(k) }, name)))),
+        make("tbody", {}, chart.rows.map((row) => make("tr", {}, row.map((value, k) => make("td", { class: align(k) }, plain(value)))))),
+      ),
+    ),
+  );
+}
+
+/** The cell that the address names, else the chosen one. */
+function cellOf(page, view) {
+  const found = page.cells.findIndex((cell) => cell.name === (view.cell ?? page.best[0]));
+  return Math.max(0, found);
+}
+
+function buildCell(page) {
+  const cells = page.cells.map((cell) => [cell.name, cell.title]);
+  find("cell-controls").append(menu("cell", "cell", cells));
+  find("provenance-controls").append(
+    make("label", { class: "field" }, make("span", {}, "cell"), make("select", { id: "menu-of", onchange: (event) => go({ cell: event.target.value }) }, cells.map(([value, text]) => make("option", { value }, text)))),
+  );
+}
+
+async function drawCell(page, view) {
+  const place = cellOf(page, view);
+  const cell = page.cells[place];
+  if (!cell) return drawCharts(find("cell-body"), [], "There are no records yet.");
+  choose("cell", cell.name);
+  const level = cell.accuracy;
+  const between = isNumber(level?.low) ? ` (${percent(level.low)}–${percent(level.high)})` : "";
+  const seeds = `${cell.seeds.length} seed${cell.seeds.length === 1 ? "" : "s"}`;
+  const mistakes = addressOf({ tab: "compare", a: cell.name, b: cell.name, show: "wrong", example: null });
+  find("cell-verdict").replaceChildren(
+    make("strong", {}, `${percent(level?.mean)} %`),
+    `${between} of test examples right, ${seeds}. `,
+    cell.set === null ? "" : make("a", { href: mistakes }, "Its mistakes, one by one"),
+  );
+  return drawCharts(find("cell-body"), await block(`charts-${place}`), "There is nothing to draw: the artifacts of this cell are not there.");
+}
+
+const isCost = (chart) => ["cost", "accuracy-for-cost"].includes(chart.id);
+
+async function drawDimensions() {
+  const charts = (await block("charts")).filter((chart) => !isCost(chart));
+  return drawCharts(find("dimensions-body"), charts, "Cells differ in nothing that could be compared: a sweep over two choices or more fills this view.");
+}
+
+async function drawCost() {
+  return drawCharts(find("cost-body"), (await block("charts")).filter(isCost), "The records say nothing about cost.");
+}
