@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 from genclspp.inference.metrics import INVALID, Prediction, confusion
 
@@ -73,6 +73,26 @@ def tags(choices: Mapping[str, str]) -> list[str]:
     """One tag per choice, such as "train:icl"; those over W&B's limit of 64 characters end in a hash."""
     found = [f"{name}:{value}" for name, value in choices.items() if value]
     return [tag if len(tag) <= 64 else f"{tag[:55]}~{sha256(tag.encode()).hexdigest()[:8]}" for tag in found]
+
+
+class Chart(Protocol):
+    """What is logged of a chart: `report.chart.Chart`, for one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def figure(self) -> Mapping[str, Any]: ...
+
+
+def figure(chart: Chart) -> Any:
+    """A chart as W&B shows it, with its title, which a page would write above it."""
+    import wandb
+    from plotly.graph_objects import Figure
+
+    layout = {**chart.figure.get("layout", {}), "title": {"text": chart.title}}
+    return wandb.Plotly(Figure(data=chart.figure["data"], layout=layout))
 
 
 def confusion_plot(predictions: Sequence[Prediction], labels: Sequence[str]) -> Any:

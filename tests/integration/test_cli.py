@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from genclspp.runs.wandb_files import Run, read_runs
 from tests.cli import TINY, TINY_RL, Warm, artifacts, records, run, timeless
-from tests.wandb_files import Run, read_runs
 
 MATRIX = ("-m", "strategy@train=zero_shot,icl,numeric", "strategy@infer=zero_shot,icl,numeric")
 NAMES = ("zero_shot", "icl", "numeric")
