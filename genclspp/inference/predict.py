@@ -3,13 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genclspp.inference import score, think
+import numpy as np
+
+from genclspp.inference import predictions, score, think
 from genclspp.inference.decode import Decoder, PromptScores, best
 from genclspp.inference.metrics import Prediction, compute, fit_temperature, softmax
+from genclspp.inference.predictions import ABSTAINED, INVALID, Predictions, Texts
 from genclspp.prompts.draft import Prompts
 from genclspp.settings import Metric
 from genclspp.store.artifacts import Artifact, stage
@@ -17,7 +20,7 @@ from genclspp.store.files import write_json
 from genclspp.store.keys import key
 from genclspp.task import UNCERTAIN
 
-PREDICTIONS, VALIDATION, SUMMARY = "predictions.jsonl", "validation.jsonl", "summary.json"
+SUMMARY = "summary.json"
 SHOWN = 60  # characters of an invalid completion
 
 
@@ -57,15 +60,13 @@ class Scored:
             )
 
 
-@stage("predict", version=4)
+@stage("predict", version=5)
 def predict(tested: Scored, validated: Scored | None, decoder: Decoder, out: Path) -> None:
-    """Decode the scores of both splits; leave one row per example, with its text, and its thought if any.
+    """Decode the scores of both splits; leave the predictions of each, see `predictions`.
 
-    tested:    rows go to `predictions.jsonl`
-    validated: rows go to `validation.jsonl`. On these examples a temperature is fitted (Guo et al. 2017, arXiv
-               1706.04599), and the softmax over the real labels gives calibrated probabilities. The probabilities
-               of each half of these examples themselves come from a temperature fitted on the other half.
-               None keeps the temperature 1.
+    validated: on these examples a temperature is fitted (Guo et al. 2017, arXiv 1706.04599), and the softmax over
+               the real labels gives calibrated probabilities. The probabilities of each half of these examples
+               themselves come from a temperature fitted on the other half. None keeps the temperature 1.
     """
     own: list[float] = []  # the temperature of each validation example
     temperature = 1.0
@@ -76,12 +77,11 @@ def predict(tested: Scored, validated: Scored | None, decoder: Decoder, out: Pat
         fitted = [_temperature(validated, scores, half) for half in halves]
         own = [fitted[1 - place % 2] for place in range(len(golds))]
         temperature = _temperature(validated, scores, range(len(golds)))
-        _write(out / VALIDATION, validated, decoder, own)
-    else:
-        (out / VALIDATION).touch()
-    invalid = _write(out / PREDICTIONS, tested, decoder, [temperature] * len(tested.prompts.items))
-    told = {"temperature": temperature, "validation": len(own), "invalid": invalid.most_common(3)}
-    write_json(out / SUMMARY, {**told, **_vote(tested.prompts)})
+        _write(out, "validation", validated, decoder, own)
+    found = _write(out, "test", tested, decoder, [temperature] * len(tested.prompts.items))
+    written = Counter(found.completions[place].strip()[:SHOWN] for place in np.flatnonzero(found.label == INVALID))
+    summary = {"temperature": temperature, "validation": len(own), "invalid": written.most_common(3)}
+    write_json(out / SUMMARY, {**summary, **_vote(tested.prompts)})
 
 
 def _labels(prompts: Prompts) -> list[str]:
@@ -100,41 +100,41 @@ def _temperature(scored: Scored, scores: Sequence[Sequence[float]], places: Sequ
     return fit_temperature([scores[k] for k in places], [labels.index(items[k].gold) for k in places])
 
 
-def _write(path: Path, scored: Scored, decoder: Decoder, temperatures: Sequence[float]) -> Counter[str]:
-    """Write one row per example; returns how often each invalid completion was written."""
-    surfaces, labels = scored.prompts.surfaces, _labels(scored.prompts)
-    thoughts = think.read(scored.thoughts.path) if scored.thoughts else None
-    invalid = Counter[str]()
-    rows = zip(scored.prompts.items, scored.texts, scored.read(), temperatures, strict=True)
-    with path.open("w", encoding="utf-8") as file:
-        for place, (item, text, said, temperature) in enumerate(rows):
-            scores = _real(decoder.scores(said), surfaces)
-            label = decoder.choose(said, surfaces)
-            if label is None:
-                invalid[(said.completion or "").strip()[:SHOWN]] += 1
-            prediction = Prediction(
-                id=item.id,
-                gold=item.gold,
-                label=label,
-                forced=labels[best(scores)],
-                completion=surfaces[label] if said.completion is None and label else said.completion or "",
-                probabilities=_probabilities(labels, scores, temperature),
-                truncated=item.truncated,
-                text=text,
-            )
-            # The text comes first, as a person reads it.
-            row = {"id": item.id, "text": text} | asdict(prediction)
-            row["logprobs"] = dict(zip(surfaces, said.logprobs, strict=True))
-            if thoughts is not None:
-                row["thought"] = thoughts[place]
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return invalid
+def _write(
+    folder: Path, split: str, scored: Scored, decoder: Decoder, temperatures: Sequence[float]
+) -> Predictions:
+    """Write, and return, the predictions of a split."""
+    prompts, labels = scored.prompts, _labels(scored.prompts)
+    places: dict[str | None, int] = {label: place for place, label in enumerate(labels)}
+    places |= {UNCERTAIN: ABSTAINED, None: INVALID}
+    said = list(scored.read())
+    scores = [_real(decoder.scores(each), prompts.surfaces) for each in said]
+    chosen = [decoder.choose(each, prompts.surfaces) for each in said]
+    found = Predictions(
+        labels=tuple(labels),
+        ids=tuple(item.id for item in prompts.items),
+        gold=np.array([places[item.gold] for item in prompts.items]),
+        label=np.array([places[label] for label in chosen]),
+        forced=np.array([best(each) for each in scores]),
+        probabilities=np.array(
+            [softmax(each, temperature) for each, temperature in zip(scores, temperatures, strict=True)]
+        ),
+        logprobs=np.array([each.logprobs for each in said]),
+        completions=tuple(
+            each.completion or "" if each.completion is not None or label is None else prompts.surfaces[label]
+            for each, label in zip(said, chosen, strict=True)
+        ),
+        truncated=np.array([item.truncated for item in prompts.items]),
+    )
+    thoughts = tuple(think.read(scored.thoughts.path)) if scored.thoughts else None
+    read = tuple(predictions.lines(item.text) for item in prompts.items)
+    predictions.write(folder, split, found, Texts(scored.texts, thoughts, read))
+    return found
 
 
 def describe(folder: Path) -> str | None:
     """The most frequent invalid completions, on one line: they show why answers are invalid. None without any."""
-    invalid = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["invalid"]
-    shown = ", ".join(f"{text!r} ({count})" for text, count in invalid)
+    shown = ", ".join(f"{text!r} ({count})" for text, count in told(folder)["invalid"])
     return f"most frequent invalid completions: {shown}" if shown else None
 
 
@@ -154,24 +154,17 @@ def measure(folder: Path, labels: Sequence[str], seed: int, metrics: Sequence[Me
     tested = read(folder)
     found: dict[str, Any] = {"digest/test": key([(each.id, each.text, each.gold) for each in tested])}
     found |= compute(tested, labels, seed, metrics)
-    if validated := read(folder, VALIDATION):
-        on_validation = compute(validated, labels, seed, metrics)
+    if told(folder)["validation"]:
+        on_validation = compute(read(folder, "validation"), labels, seed, metrics)
         found |= {f"validation/{name}": value for name, value in on_validation.items()}
     return found
 
 
-def _probabilities(labels: Sequence[str], scores: Sequence[float], temperature: float) -> dict[str, float]:
-    chances = softmax([score / temperature for score in scores])
-    return dict(zip(labels, map(float, chances), strict=True))
+def told(folder: Path) -> dict[str, Any]:
+    """What `predict` left in summary.json: temperature, validation examples, frequent invalid completions."""
+    return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
 
 
-def read(folder: Path, name: str = PREDICTIONS) -> list[Prediction]:
-    """The predictions that `predict` left in `folder`: of the test split, or of VALIDATION."""
-    names = Prediction.__dataclass_fields__
-
-    def prediction(row: dict[str, Any]) -> Prediction:
-        whole = {"text": ""} | row  # predictions before version 4 have no text
-        return Prediction(**{name: whole[name] for name in names})
-
-    with (folder / name).open(encoding="utf-8") as file:
-        return [prediction(json.loads(line)) for line in file]
+def read(folder: Path, split: str = "test") -> list[Prediction]:
+    """The predictions that `predict` left in `folder`, an object per example."""
+    return predictions.rows(predictions.read(folder, split), predictions.read_texts(folder, split))

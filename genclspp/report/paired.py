@@ -14,7 +14,6 @@ from genclspp.inference import predict
 from genclspp.inference.metrics import Prediction
 from genclspp.report.records import STRATEGY, Record, is_knob_of
 from genclspp.report.series import Series, spread
-from genclspp.suggest import UserError
 from genclspp.task import UNCERTAIN
 
 RESAMPLES = 10_000
@@ -147,14 +146,12 @@ def reader(artifacts: Path, metric: str) -> Callable[[Record], ExampleScores | N
     @cache
     def of(key: str) -> ExampleScores | None:
         folder = artifacts / "predict" / key
-        if counts is None or not (folder / predict.PREDICTIONS).is_file():
+        if counts is None:
             return None
         try:
             found = predict.read(folder)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{folder / predict.PREDICTIONS} cannot be read as predictions ({error}); delete {folder}"
-            ) from None
+        except FileNotFoundError:
+            return None
         return {each.id: float(counts(each)) for each in found}
 
     return lambda record: of(record["artifact/predict"]) if "artifact/predict" in record else None

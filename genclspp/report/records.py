@@ -37,8 +37,8 @@ def path_of(cell: Cell) -> Path:
 def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a cell whose steps have been carried out.
 
-    Steps with the same role (one per fold, say) are summed up, and the record holds the first one's key. "policy"
-    is the folder of the last training stage, relative to outputs.
+    Steps with the same role (one per fold, say) are summed up (of their peaks of memory, the highest counts), and
+    the record holds the first one's key. "policy" is the folder of the last training stage, relative to outputs.
     """
     record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed, **cell.knobs, **measured}
     manifests = [manifest(step.artifact.path) for step in steps]
@@ -48,6 +48,8 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
         if role in ("sft", "rl"):
             record["policy"] = step.artifact.path.relative_to(cell.outputs).as_posix()
         record[f"seconds/{role}"] = record.get(f"seconds/{role}", 0) + written["seconds"]
+        if written.get("memory"):  # manifests of before have none
+            record[f"memory/{role}"] = max(record.get(f"memory/{role}", 0), written["memory"])
         found = summary(step.artifact.path)
         for name, value in found.items():
             if (role, name) in (("think", "unclosed_share"), ("predict", "demonstration_vote")):
@@ -69,12 +71,13 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def _origin(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """The versions, threads and commits that artifacts were computed with; several are joined by " + "."""
+    """What artifacts were computed with: versions, threads, devices, commits; several are joined by " + "."""
     found: dict[str, list[str]] = {}
     for one in manifests:
         for name, value in {
             **{f"version/{name}": version for name, version in one["versions"].items()},
             "threads": str(one.get("threads") or ""),  # manifests of before have none
+            "device": one.get("device"),
             "commit": one["commit"],
         }.items():
             found.setdefault(name, [])
@@ -121,7 +124,7 @@ def words(records: Sequence[Record]) -> list[str]:
 
 def _is_word(name: str, value: Any) -> bool:
     """Whether an entry of a record is a knob, or a text that is neither a choice nor provenance."""
-    if "/" in name or name in (*CHOICES, "name", "commit", "threads", "policy"):
+    if "/" in name or name in (*CHOICES, "name", "commit", "threads", "device", "policy"):
         return False
     return "." in name or isinstance(value, str)
 

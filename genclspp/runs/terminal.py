@@ -14,7 +14,6 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from genclspp.inference.predict import PREDICTIONS
 from genclspp.progress import Log
 from genclspp.report.summary import duration
 from genclspp.runs.ledger import Entry
@@ -110,7 +109,7 @@ class Terminal:
     def ending(self, record: Path, predictions: Path) -> None:
         """Print where the record of a single cell lies, and what to do next."""
         self.say(f"  record:   {escape(str(record))}")
-        self.say(f"  mistakes: {escape(str(predictions / PREDICTIONS))}, where label is not gold")
+        self.say(f"  mistakes: {escape(str(predictions / 'predictions.parquet'))}, where label is not gold")
         self.say(f"  a table:  python scripts/make_tables.py {escape(record.parent.name)}")
 
     def result(self, record: Mapping[str, Any]) -> None:

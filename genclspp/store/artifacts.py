@@ -23,6 +23,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from genclspp.store import meter
 from genclspp.store.files import sync, write_json
 from genclspp.store.keys import NotKnownYet, digest, hash_of, plain
 
@@ -146,24 +147,28 @@ class Store:
                 shutil.rmtree(folder)
             partial_folder.mkdir(exist_ok=True)  # it exists if an earlier attempt was interrupted
             with around() as given:
-                start = time.monotonic()
+                can_measure, start = meter.restart(), time.monotonic()
                 try:
                     step.call(**given, out=partial_folder)
                 except BaseException:
                     if not any(partial_folder.iterdir()):  # nothing to resume
                         partial_folder.rmdir()
                     raise
-                seconds = round(time.monotonic() - start, 3)
+                used = {
+                    "seconds": round(time.monotonic() - start, 3),
+                    "memory": meter.peak() if can_measure else None,
+                    "device": meter.device(),
+                }
             # The order makes it crash-safe: files and manifest reach the disk before the rename, which is atomic,
             # so a folder under its final name is complete. The last sync makes the rename itself durable.
-            _finish(partial_folder, step, seconds)
+            _finish(partial_folder, step, used)
             partial_folder.rename(folder)
             sync(folder.parent)
         return True
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished artifact: stage, version, inputs, digests, seconds, threads, versions, commit."""
+    """The manifest of a finished artifact: what it is of, digests of its files, and what computing it took."""
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
@@ -223,8 +228,11 @@ def _digest(path: Path) -> str:
     return _HASHES[state]
 
 
-def _finish(folder: Path, step: Step, seconds: float) -> None:
-    """Sync all files of a partial folder, then write the manifest that declares it complete."""
+def _finish(folder: Path, step: Step, used: Mapping[str, Any]) -> None:
+    """Sync all files of a partial folder, then write the manifest that declares it complete.
+
+    used: what computing took: seconds, peak bytes of memory (None if unknown), device
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
     for path in files:
         sync(path)
@@ -233,7 +241,7 @@ def _finish(folder: Path, step: Step, seconds: float) -> None:
         "version": step.stage.version,
         "inputs": {name: _outline(value) for name, value in step.inputs.items()},
         "files": {str(path.relative_to(folder)): _digest(path) for path in files},
-        "seconds": seconds,
+        **used,
         "versions": versions(),
         "threads": _threads(),
         "commit": commit(),

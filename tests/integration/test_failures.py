@@ -232,7 +232,7 @@ def test_a_single_run_says_where_its_record_lies_and_what_comes_next(warm: Warm,
     (path,) = (tmp_path / "results" / "dev").glob("*.json")
     assert f"record:   {path}" in done.out
     (predicted,) = artifacts(tmp_path, "predict")
-    assert str(predicted / "predictions.jsonl") in done.out
+    assert str(predicted / "predictions.parquet") in done.out
     assert json.loads(path.read_text(encoding="utf-8"))["artifact/predict"] == predicted.name
     assert "python scripts/make_tables.py dev" in done.out
 

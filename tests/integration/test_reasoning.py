@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -48,8 +49,9 @@ def record_of(outputs: Path, name: str) -> dict[str, Any]:
 
 
 def predictions(outputs: Path, record: dict[str, Any]) -> list[dict[str, Any]]:
-    path = outputs / "artifacts" / "predict" / record["artifact/predict"] / "predictions.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    folder = outputs / "artifacts" / "predict" / record["artifact/predict"]
+    tables = [pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("predictions", "texts")]
+    return [{**said, **read} for said, read in zip(*tables, strict=True)]
 
 
 # Through the command line

@@ -1,21 +1,14 @@
 """Differences against a baseline of the same seed, and their interval over test examples."""
 
-import json
 import random
-from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 import pytest
 
-from genclspp.inference import metrics, predict
-from genclspp.inference.metrics import Prediction
-from genclspp.inference.predict import PREDICTIONS
-from genclspp.report.paired import COUNTS, baseline_of, bootstrap_interval, compare, reader
+from genclspp.report.paired import baseline_of, bootstrap_interval, compare
 from genclspp.report.series import Series, find_duplicates, gather, values
-from genclspp.task import UNCERTAIN
 
 Record = dict[str, Any]
 ACCURACIES = {"none": (0.5, 0.6, 0.64), "grpo": (0.55, 0.63, 0.7)}
@@ -162,53 +155,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         low, high = bootstrap_interval(gaps(generator, 150))
         hits += low <= 0 <= high
     assert 180 <= hits <= 198
-
-
-def predictions() -> list[Prediction]:
-    answers = ["a", "b", "a", UNCERTAIN, None]
-    golds = ["a", "a", "b", "a", "b"]
-    return [
-        Prediction(str(place), gold, label, "a", label or "", {"a": 0.5, "b": 0.5})
-        for place, (gold, label) in enumerate(zip(golds, answers, strict=True))
-    ]
-
-
-def write(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    (folder / PREDICTIONS).write_text("".join(json.dumps(asdict(one)) + "\n" for one in predictions()))
-
-
-@pytest.mark.parametrize("metric", COUNTS)
-def test_scores_are_what_the_metric_is_the_mean_of(metric: str, tmp_path: Path):
-    write(tmp_path / "predict" / "key")
-    scores = reader(tmp_path, metric)({"artifact/predict": "key"})
-    assert scores is not None
-    assert fmean(scores.values()) == metrics.compute(predictions(), ["a", "b"])[metric]
-
-
-def test_predictions_of_before_have_no_text_and_are_read_still(tmp_path: Path):
-    folder = tmp_path / "key"
-    write(folder)
-    rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text().splitlines()]
-    for row in rows:
-        del row["text"]
-    (folder / PREDICTIONS).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert predict.read(folder) == predictions()
-
-
-def test_without_predictions_there_are_no_scores(tmp_path: Path):
-    write(tmp_path / "predict" / "key")
-    assert reader(tmp_path, "accuracy")({"artifact/predict": "other"}) is None
-    assert reader(tmp_path, "accuracy")({}) is None
-    assert reader(tmp_path, "macro_f1")({"artifact/predict": "key"}) is None
-
-
-@pytest.mark.parametrize("content", ["{", "[]\n", "{}\n"])
-def test_broken_predictions_are_named(content: str, tmp_path: Path):
-    (tmp_path / "predict" / "key").mkdir(parents=True)
-    (tmp_path / "predict" / "key" / PREDICTIONS).write_text(content)
-    with pytest.raises(ValueError, match=r"key.predictions\.jsonl cannot be read as predictions .*delete"):
-        reader(tmp_path, "accuracy")({"artifact/predict": "key"})
 
 
 def test_only_records_of_the_same_test_examples_are_paired():
