@@ -64,7 +64,11 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         outlook, Sweep.outlook = Sweep.outlook, None
-        if outlook and not show_records(outlook.cells):
+        if not outlook:
+            return
+        is_whole = show_records(outlook.cells)
+        mirror(outlook.cells)
+        if not is_whole:
             raise SystemExit(1)
 
 
@@ -102,6 +106,18 @@ def show_records(cells: Sequence[Cell]) -> bool:
     if failed:
         Terminal(console).failures(failed, len(cells))
     return not failed
+
+
+def mirror(cells: Sequence[Cell]) -> None:
+    """Log what the seeds of each cell say together, as far as there are records."""
+    from genclspp.report import records
+    from genclspp.report.results import Results
+    from genclspp.runs import aggregates
+
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in map(records.path_of, cells) if path.exists()]
+    if found:
+        first, outputs = cells[0], Path(cells[0].outputs)
+        aggregates.mirror(Results(found, outputs / "artifacts"), first.tracking, outputs, first.sweep)
 
 
 def timings(seconds: Mapping[str, Sequence[float]]) -> str:
