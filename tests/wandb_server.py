@@ -28,6 +28,7 @@ class Server:
         self.history: dict[str, list[dict[str, Any]]] = {}
         self.refuses = refuses
         self.views: dict[str, dict[str, Any]] = {}
+        self.project: dict[str, Any] | None = {"id": "UHJv"}
 
     @property
     def url(self) -> str:
@@ -59,7 +60,7 @@ class Server:
         if operation == "View":
             found = self.views.get(asked["viewName"])
             nodes = [{"node": {**found, "id": "Vmlldw=="}}] if found else []
-            return {"project": {"allViews": {"edges": nodes}}}
+            return {"project": self.project and {**self.project, "allViews": {"edges": nodes}}}
         return {"viewer": VIEWER, "serverInfo": {"features": []}}
 
     def __enter__(self) -> "Server":
