@@ -21,6 +21,8 @@ from typing import Literal
 
 import numpy as np
 
+from genclspp.report.corrections import benjamini_hochberg as benjamini_hochberg
+from genclspp.report.corrections import holm as holm
 from genclspp.report.resampling import DRAWS, Scores, means
 from genclspp.suggest import UserError
 
@@ -78,8 +80,7 @@ class Gain(Interval):
 class Average(Interval):
     """The mean gain on these data sets, and no others.
 
-    wilcoxon:    p of the signed-rank test over data sets, with zeros split evenly (Demšar 2006); None for fewer
-                 than `DATASETS`
+    wilcoxon:    p of signed ranks over data sets, zeros split evenly (Demšar 2006); None below `DATASETS`
     significant: on how many of them the gain is significant after Holm's correction
     """
 
@@ -97,9 +98,9 @@ def gain(a: Cell, b: Cell, *, paired_seeds: bool = False) -> Gain:
           every seed: repeat its row. Raises UserError for NaN and for different examples
     paired_seeds: whether seed i of both cells shares a stage, such as the SFT policy that their RL starts from
 
-    With several seeds: the crossed t test, see above; a cell with one seed takes the seed variance of the other.
-    With one seed each: the paired percentile bootstrap, with McNemar's exact test if examples are right or wrong;
-    that tells two checkpoints apart, not two recipes. Fewer than `FEW` examples say nothing.
+    With several seeds: the crossed t test; a cell with one seed takes the seed variance of the other. With one
+    each: the paired percentile bootstrap, with McNemar's exact test if examples are right or wrong; that tells two
+    checkpoints apart, not two recipes. Fewer than `FEW` examples say nothing.
     """
     first, second = _same_examples(a, b)
     is_single = len(first.seeds) == len(second.seeds) == 1
@@ -115,17 +116,19 @@ def gain(a: Cell, b: Cell, *, paired_seeds: bool = False) -> Gain:
 def level(cell: Cell) -> Level:
     """How good one cell is; takes what `gain` takes.
 
-    With several seeds: the crossed interval. With one seed: Wilson's interval if examples are right or wrong, else
-    the percentile bootstrap; it says nothing about retraining. Fewer than `FEW` examples leave only Wilson's.
+    With several seeds: ±√(z² I + t² S) with t of k - 1 degrees of freedom, or ±z √P if that is more. (One t for
+    the sum, as for gains, covers too little where few seeds differ much.) With one seed: Wilson's interval if
+    examples are right or wrong, else the percentile bootstrap; it says nothing about retraining. Fewer than `FEW`
+    examples leave only Wilson's.
     """
     scores = cell if isinstance(cell, Scores) else means(cell)
     mean, seeds = float(scores.seeds.mean()), len(scores.seeds)
     sd = float(scores.seeds.std(ddof=1)) if seeds > 1 else None
-    error, freedom = _crossed([scores]) if seeds > 1 else (0.0, math.inf)
+    half = _half_of_level(scores) if seeds > 1 else 0.0
     # Where all seeds have all examples right (or wrong), nothing varies, and that is no certainty.
-    if scores.is_share and error == 0:
+    if scores.is_share and half == 0:
         return Level(mean, *wilson(round(mean * scores.examples), scores.examples), sd, "Wilson")
-    low, high = _around(mean, error, freedom) if seeds > 1 else _percentiles(scores.draws[0], mean)
+    low, high = (mean - half, mean + half) if seeds > 1 else _percentiles(scores.draws[0], mean)
     if scores.examples < FEW:
         low, high = -math.inf, math.inf
     if scores.is_bounded:
@@ -170,28 +173,12 @@ def average(gains: Sequence[Gain]) -> Average:
     )
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
-    """p-values corrected for a family of tests, all of them: compare with 0.05 (Holm 1979; family-wise error)."""
-    from statsmodels.stats.multitest import multipletests
-
-    return multipletests(_checked(p), method="holm")[1] if len(p) else np.array([])
-
-
-def benjamini_hochberg(p: Sequence[float]) -> np.ndarray:
-    """p-values corrected for exploration: compare with a share of false discoveries (Benjamini, Hochberg 1995)."""
-    from scipy.stats import false_discovery_control
-
-    return false_discovery_control(_checked(p)) if len(p) else np.array([])
-
-
 def smallest_detectable(error: float, freedom: float = math.inf) -> float:
     """The true gain that a two-sided test at 5 % finds in 80 % of comparisons: (t_0.975 + t_0.8) SE, about 2.8 SE.
 
     error: standard error of the gain; before seeds, √(share of examples on which two cells differ / examples)
     """
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, [1 - ALPHA / 2, POWER]).sum()) * error
+    return (_quantile(freedom, 1 - ALPHA / 2) + _quantile(freedom, POWER)) * error
 
 
 def wilson(right: int, examples: int) -> tuple[float, float]:
@@ -235,19 +222,30 @@ def _checkpoints(a: Scores, b: Scores) -> Gain:
 
 def _crossed(sides: Sequence[Scores]) -> tuple[float, float]:
     """Standard error and degrees of freedom of the first side minus the second, if there is one."""
+    total, shared, parts = _variances(sides)
+    variance, least = max(total, shared + sum(part for part, _ in parts)), min(freedom for _, freedom in parts)
+    parts.append((max(shared, 0), max(sides[0].examples - 1, 1)))
+    spread = sum(part**2 / freedom for part, freedom in parts)
+    return math.sqrt(variance), max(float(variance**2 / spread) if spread else math.inf, least)
+
+
+def _half_of_level(cell: Scores) -> float:
+    """Half the width of the interval of one cell with several seeds."""
+    total, shared, [(part, freedom)] = _variances([cell])
+    normal, student = (_quantile(each, 1 - ALPHA / 2) ** 2 for each in (math.inf, freedom))
+    return math.sqrt(max(normal * total, normal * max(shared, 0) + student * part))
+
+
+def _variances(sides: Sequence[Scores]) -> tuple[float, float, list[tuple[float, int]]]:
+    """P, I, and the parts of S with the degrees of freedom of each."""
     first, *second = (side.draws.mean(axis=0) for side in sides)
     total = float((first - sum(second)).var(ddof=1))
     several = [side for side in sides if len(side.seeds) > 1]
     shared = total - sum(_own(side.draws) for side in several)
     if len(several) == len(sides):
-        parts = [(side.seeds.var(ddof=1) / len(side.seeds), len(side.seeds) - 1) for side in sides]
-    else:
-        lent = several[0].seeds
-        parts = [(lent.var(ddof=1) * sum(1 / len(side.seeds) for side in sides), len(lent) - 1)]
-    variance, least = max(total, shared + sum(part for part, _ in parts)), min(freedom for _, freedom in parts)
-    parts.append((max(shared, 0), max(sides[0].examples - 1, 1)))
-    spread = sum(part**2 / freedom for part, freedom in parts)
-    return math.sqrt(variance), max(float(variance**2 / spread) if spread else math.inf, least)
+        return total, shared, [(side.seeds.var(ddof=1) / len(side.seeds), len(side.seeds) - 1) for side in sides]
+    lent = several[0].seeds
+    return total, shared, [(lent.var(ddof=1) * sum(1 / len(side.seeds) for side in sides), len(lent) - 1)]
 
 
 def _own(draws: np.ndarray) -> float:
@@ -281,19 +279,17 @@ def _student(mean: float, error: float, freedom: float) -> dict[str, float]:
 
 
 def _around(mean: float, error: float, freedom: float) -> tuple[float, float]:
+    half = _quantile(freedom, 1 - ALPHA / 2) * error
+    return mean - half, mean + half
+
+
+def _quantile(freedom: float, share: float) -> float:
+    """Of Student's t; of the normal distribution for infinite degrees of freedom."""
     from scipy.special import stdtrit
 
-    half = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
-    return mean - half, mean + half
+    return float(stdtrit(freedom, share))
 
 
 def _percentiles(draws: np.ndarray, mean: float) -> tuple[float, float]:
     low, high = np.percentile(draws, [100 * ALPHA / 2, 100 - 100 * ALPHA / 2])
     return min(float(low), mean), max(float(high), mean)  # a skewed bootstrap must not exclude the mean
-
-
-def _checked(p: Sequence[float]) -> np.ndarray:
-    values = np.asarray(p, dtype=float)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"p-values {values} to correct; expected numbers between 0 and 1")
-    return values
