@@ -1,5 +1,6 @@
 """The one file that knows the order: data → facts → prompts → sft → rl → (think) → predict → record.
 
+Baselines have an order of their own, (head →) classify → predict, and everything before and after in common.
 `plan` walks it once and does only cheap work: it raises whatever would stop the cell later, and returns the stages
 that the cell needs. `run` carries them out.
 """
@@ -10,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from genclspp.baselines import steps
 from genclspp.data.load import load
-from genclspp.data.sampling import split_validation, stratified_order
+from genclspp.data.sampling import split_validation
 from genclspp.inference import predict, score, think
 from genclspp.inference.predict import Scored
 from genclspp.models import folders, tokenizers
 from genclspp.models.policy import Policy
-from genclspp.prompts import render, thoughts
+from genclspp.prompts import render
 from genclspp.prompts.draft import BEYOND, Budget, Draft, Prompts, Strategy
-from genclspp.prompts.surfaces import check_surfaces
 from genclspp.report import records
 from genclspp.runs import checks
 from genclspp.runs.plan import Memory, Plan
@@ -32,7 +33,7 @@ from genclspp.store.artifacts import Step, Store
 from genclspp.store.files import write_json
 from genclspp.strategies.reasoning import Think
 from genclspp.task import Task
-from genclspp.training import rl, sft
+from genclspp.training import rl, sft, warmup
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,10 @@ def plan(cell: Cell, memory: Memory) -> Plan:
     task = read(cell, memory)
     checks.check_metrics(cell, task, memory)
     has_run = records.path_of(cell).exists()  # then the libraries have accepted it; to import them takes seconds
+    if cell.method:
+        return _plan_baseline(cell, task, memory, has_run)
     if not has_run:
-        checks.check_arguments(cell, _rewarded(cell, task), memory)
+        checks.check_arguments(cell, warmup.count_rewarded(cell.rl, len(task.splits["train"])), memory)
     walk = start(cell, memory)
     policy = _learn(walk)
     _infer(walk, policy)
@@ -63,25 +66,41 @@ def plan(cell: Cell, memory: Memory) -> Plan:
     return walk.plan
 
 
+def _plan_baseline(cell: Cell, task: Task, memory: Memory, has_run: bool) -> Plan:
+    """The stages of a cell with a method other than the generative one."""
+    planned = Plan(_store(cell), memory, notes=list(task.notes))
+    base = _base(cell, memory) if cell.method.reads_model else None
+    if base and not has_run:
+        steps.check_training(cell, task, base, memory)
+    steps.add(planned, cell, _with_validation(cell, task, memory, checks=False), base)
+    return planned
+
+
 def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     """Carry out a cell, reusing finished artifacts; write its record and return it."""
     outputs, path = Path(cell.outputs), records.path_of(cell)
     tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
     runner = Runner(memory, terminal, tracker, cell.predict.batch_size, cell.threads)
     done, is_new = carry_out(lambda: plan(cell, memory), runner)
-    walk, predicted = start(cell, memory), done.steps[-1].artifact.path
-    base, labels = walk.base, walk.task.labels
+    predicted, labels = done.steps[-1].artifact.path, read(cell, memory).labels
     measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
-    settled = {"layout": tokenizers.layout(base), "precision": base.settings.precision, "weights": base.source}
-    record = records.summarise(
-        cell, done.steps, {**settled, "is_random": _is_random(cell, done, memory), **measured}
-    )
+    settled = {**_settle(cell, memory), "is_random": _is_random(cell, done, memory)}
+    record = records.summarise(cell, done.steps, {**settled, **measured})
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
         tracker.result(path.stem, record, predict.read(predicted), labels)
     terminal.result(record)
     return record
+
+
+def _settle(cell: Cell, memory: Memory) -> dict[str, Any]:
+    """What the model has settled, of a cell that reads one: its weights, and choices that were left to it."""
+    if cell.method and not cell.method.reads_model:
+        return {}
+    base = _base(cell, memory)
+    layout = {} if cell.method else {"layout": tokenizers.layout(base)}
+    return {**layout, "precision": base.settings.precision, "weights": base.source}
 
 
 def _is_random(cell: Cell, done: Plan, memory: Memory) -> bool:
@@ -122,9 +141,16 @@ def _describe(step: Step, computed: bool) -> str | None:
 
 def start(cell: Cell, memory: Memory) -> Walk:
     """Load the data and find the base model of a cell; its plan is still empty."""
-    task, store = read(cell, memory), Store(Path(cell.outputs) / "artifacts")
-    base = memory.once(lambda: folders.resolve(cell.model, store), "model", cell.model)
-    return Walk(cell, task, base, Plan(store, memory, notes=list(task.notes)))
+    task = read(cell, memory)
+    return Walk(cell, task, _base(cell, memory), Plan(_store(cell), memory, notes=list(task.notes)))
+
+
+def _base(cell: Cell, memory: Memory) -> Policy:
+    return memory.once(lambda: folders.resolve(cell.model, _store(cell)), "model", cell.model)
+
+
+def _store(cell: Cell) -> Store:
+    return Store(Path(cell.outputs) / "artifacts")
 
 
 def read(cell: Cell, memory: Memory) -> Task:
@@ -153,7 +179,7 @@ def prompts(walk: Walk, splits: Sequence[str], strategies: Sequence[Strategy], *
             examples = [replace(example, text="") for example in examples]
         edits = [*strategies, *_thinking(cell, task, base)]
         frame, draft = tokenizers.frame(base), render.sketch(examples[0], full, edits)
-        _check_answers(base, draft)
+        checks.check_answers(base, draft)
         room = _room(base, draft, cell)
         render.check_room(replace(draft, demonstrations=()), full, frame, room)
         return replace(render.build(examples, full, edits, frame, room), is_known=known.is_known)
@@ -176,13 +202,6 @@ def _thinking(cell: Cell, task: Task, base: Policy) -> list[Strategy]:
     return [Think(tokenizers.thought_tokens(base, rationales, cell.reasoning.max_thought_tokens))]
 
 
-def _check_answers(base: Policy, draft: Draft) -> None:
-    """Raise UserError where an answer does not survive the tokenizer's round trip."""
-    before = thoughts.SAMPLE if draft.thought_tokens else ""  # the tags have to survive it as well
-    joint = render.joint(draft, tokenizers.frame(base))
-    tokenizers.check_answers(base, check_surfaces(render.answers(draft)), before + joint)
-
-
 def _room(base: Policy, draft: Draft, cell: Cell) -> Budget:
     """What is left for a prompt beside its thought and answer, or the longer completions that `cell` asks for."""
     joint = render.joint(draft, tokenizers.frame(base))
@@ -201,13 +220,13 @@ def _learn(walk: Walk) -> Policy:
         return policy
     taught = rest = prompts(walk, ("train",), cell.train)
     if cell.rl.focus == "rest":
-        taught, rest = _warm_up(taught, cell.rl.warmup, cell.seed)
+        taught, rest = warmup.split(taught, cell.rl.warmup, cell.seed)
     if cell.sft.enabled:
         learn = partial(sft.fit, policy=policy, prompts=taught.taught, settings=cell.sft, seed=cell.seed)
         policy = policy.after(plan.add(learn))
     if cell.rl.learner:
         checks.check_rewards(cell, rest, plan.memory)
-        few = _with_validation(walk, checks=True)
+        few = replace(walk, task=_with_validation(cell, walk.task, plan.memory, checks=True))
         checked = prompts(few, ("validation",), cell.train) if few.task.splits["validation"] else None
         reinforce = partial(
             rl.fit,
@@ -223,36 +242,22 @@ def _learn(walk: Walk) -> Policy:
     return policy
 
 
-def _with_validation(walk: Walk, *, checks: bool) -> Walk:
-    """`walk` with a part of the validation split: that of RL's checks, or the one that cells are compared on."""
-    cell = walk.cell
+def _with_validation(cell: Cell, task: Task, memory: Memory, *, checks: bool) -> Task:
+    """`task` with a part of the validation split: that of RL's checks, or the one that cells are compared on."""
 
     def choose() -> Task:
-        whole = walk.task.splits["validation"]
+        whole = task.splits["validation"]
         checked, compared = split_validation(whole, cell.rl.held_out, cell.predict.validation, cell.dataset.seed)
-        return replace(walk.task, splits={**walk.task.splits, "validation": checked if checks else compared})
+        return replace(task, splits={**task.splits, "validation": checked if checks else compared})
 
-    of = (walk.task, checks, cell.rl.held_out, cell.predict.validation, cell.dataset.seed)
-    return replace(walk, task=walk.plan.memory.once(choose, "validation examples", *of))
-
-
-def _warm_up(side: Prompts, share: float, seed: int) -> tuple[Prompts, Prompts]:
-    """Split prompts between SFT and RL: seeded, and stratified by answer."""
-    order = stratified_order([item.answer for item in side.items], seed)
-    cut = _taught(len(order), share)
-    first, second = (tuple(side.items[k] for k in sorted(part)) for part in (order[:cut], order[cut:]))
-    return replace(side, items=first), replace(side, items=second)
-
-
-def _taught(count: int, share: float) -> int:
-    """How many of `count` prompts SFT sees: a share of them, at least one and never all."""
-    return min(max(round(share * count), 1), count - 1)
+    of = (task, checks, cell.rl.held_out, cell.predict.validation, cell.dataset.seed)
+    return memory.once(choose, "validation examples", *of)
 
 
 def _infer(walk: Walk, policy: Policy) -> None:
     """Plan predictions on the test split, and on validation examples, which also calibrate the probabilities."""
     tested = _read(walk, policy, "test", "")
-    few = _with_validation(walk, checks=False)
+    few = replace(walk, task=_with_validation(walk.cell, walk.task, walk.plan.memory, checks=False))
     validated = _read(few, policy, "validation", "_validation") if few.task.splits["validation"] else None
     walk.plan.add(partial(predict.predict, tested=tested, validated=validated, decoder=walk.cell.decoder))
 
@@ -288,10 +293,3 @@ def _read(walk: Walk, policy: Policy, split: str, suffix: str) -> Scored:
         )
     texts = tuple(example.text for example in walk.task.splits[split])
     return Scored(side, texts, scores, thought, completions, prior, prompt_scores)
-
-
-def _rewarded(cell: Cell, task: Task) -> int:
-    """How many prompts RL learns from."""
-    there = len(task.splits["train"])
-    rest = there - _taught(there, cell.rl.warmup) if cell.rl.focus == "rest" else there
-    return rest if cell.rl.examples is None else min(cell.rl.examples, rest)

@@ -84,7 +84,7 @@ class ModelSettings(Section, name="model"):
     as_decoder: load an encoder (BERT) as a causal decoder
     layout:     docs/layouts.md; null takes turns if there is a chat template, else plain. `chat_args` go to it
     max_length: context length to use; null takes the model's own
-    advice:     method -> argument -> what suits the model; the groups sft and rl take it from here
+    advice:     kind of training -> argument -> what suits the model; the groups sft and rl take it from here
     precision:  of matrix products; null takes bfloat16 where the machine is fast at it (`models/precision.py`)
     attention:  "sdpa", "eager" or "flex_attention" (block masks, compiled: for accelerators and large trees)
     """
@@ -227,6 +227,7 @@ class Cell:
 
     sweep:   name of the sweep; choices: group -> the name typed on the command line, lists joined by "+"
     knobs:   the other keys typed -> their values
+    method:  a `baselines.method.Method`; None for the generative one, which all but dataset and predict are about
     train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
     threads: to compute with; None for one per physical core (`runs/threads.py`)
@@ -249,11 +250,14 @@ class Cell:
     tracking: TrackingSettings
     reasoning: ReasoningSettings = ReasoningSettings()
     metrics: tuple[Metric, ...] = ()
+    method: Any = None
     config: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
 
     def strategies(self, side: str) -> list[tuple[str, Any]]:
         """The strategies of a side, each with its key in the configuration, such as "strategy.icl"."""
+        if self.method:
+            return []
         section = side if self.config.get(side) is not None else "strategy"
         names = [name for name, part in (self.config.get(section) or {}).items() if part is not None]
         return [(f"{section}.{name}", made) for name, made in zip(names, getattr(self, side), strict=True)]

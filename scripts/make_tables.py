@@ -1,64 +1,33 @@
-"""Make a table from the records of sweeps: means over seeds, and paired differences from a baseline.
+"""Make tables from the records of sweeps: mean ± sd over seeds, gains over a baseline, intervals, corrected tests.
 
-    python scripts/make_tables.py pilot_rl --rows dataset --columns rl --baseline rl=matched
+    python scripts/make_tables.py pairings                    the tables of conf/table/pairings.yaml
+    python scripts/make_tables.py pairings --format latex     … for a paper; markdown, csv
+    python scripts/make_tables.py pairings --save             … all three, into outputs/report/pairings
+    python scripts/make_tables.py mine --table cost           what the sweep "mine" cost: conf/table/cost.yaml
     python scripts/make_tables.py pilot_sst5 pilot_trec6 --rows name --columns rl --baseline rl=matched
 
-Cells that differ only in seed are averaged. The baseline of a cell is the cell with the same seed that differs
-only in the choices named. Intervals of differences need the predictions in OUTPUTS/artifacts; without them, the
-table shows the differences over seeds. Nothing is trained or written.
+Cells that differ only in seed are averaged. The baseline of a cell is the cell with the choices named and all else
+equal. Gains are tested on the predictions in OUTPUTS/artifacts; without them a table shows means alone, and says
+so. docs/tables.md tells how to read a table and how to describe one.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from genclspp.cli import errors
-from genclspp.report import grid, layout, paired, records, sheets
+from genclspp.cli import errors, tables
 from genclspp.suggest import UserError
 
 
 def main() -> None:
-    args = arguments()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tables.add_options(parser)
     try:
-        found = records.read_sweeps(args.outputs / "results", args.names)
-        scores = paired.reader(args.outputs / "artifacts", args.metric)
-        made = grid.build(found, scores, args.rows, args.columns, args.baseline, args.metric)
+        tables.make(parser.parse_args())
     except (UserError, OSError) as error:
         sys.exit(f"error: {errors.explain(error)}")
-    write(made, args.format)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="name of a sweep: a folder in OUTPUTS/results")
-    parser.add_argument(
-        "--rows", nargs="+", metavar="WORD", help="what rows differ in (default: all that columns do not show)"
-    )
-    parser.add_argument(
-        "--columns", nargs="+", metavar="WORD", default=[], help="what columns differ in (default: nothing)"
-    )
-    parser.add_argument("--baseline", nargs="+", metavar="WORD=CHOICE", default=[], help="what to compare with")
-    parser.add_argument("--metric", default="accuracy", help="any number in the records (default: accuracy)")
-    parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs"), help="the root of all results (default: outputs)"
-    )
-    parser.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
-    return parser.parse_args()
-
-
-def write(made: grid.Grid, format: str) -> None:
-    if format == "text":
-        sheets.show(layout.readable(made), Console(highlight=False))
-    elif format == "markdown":
-        print(sheets.markdown(layout.readable(made)), end="")
-    else:
-        sheet = layout.numbers(made)
-        print(sheets.comma_separated(sheet), end="")
-        print("\n".join(sheet.notes), file=sys.stderr)  # stdout holds nothing but CSV
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from genclspp.baselines.head import Head
 from genclspp.settings import Cell
 from genclspp.suggest import UserError, hint
 
 
 def check(cell: Cell) -> None:
     """Raise UserError if choices of a cell contradict each other."""
+    _check_head(cell)
     _check_matched(cell)
     _check_focus(cell)
     _check_learner(cell)
@@ -16,18 +18,23 @@ def check(cell: Cell) -> None:
 
 
 BOTH = ("learning_rate", "num_train_epochs")
-# What a model may advise: method -> arguments. "grpo" is for RLOO as well.
+# What a model may advise: kind of training -> arguments. "grpo" is for RLOO as well.
 ADVICE = {"full": BOTH, "lora": (*BOTH, "target_modules"), "grpo": BOTH, "expected": BOTH}
 
 
 def check_advice(advice: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise UserError for advice of a model that no group asks for."""
-    for method, values in advice.items():
-        if method not in ADVICE:
-            raise UserError(f"unknown key model.advice.{method}; {hint(method, ADVICE)}")
+    for kind, values in advice.items():
+        if kind not in ADVICE:
+            raise UserError(f"unknown key model.advice.{kind}; {hint(kind, ADVICE)}")
         for name in values:
-            if name not in ADVICE[method]:
-                raise UserError(f"unknown key model.advice.{method}.{name}; {hint(name, ADVICE[method])}")
+            if name not in ADVICE[kind]:
+                raise UserError(f"unknown key model.advice.{kind}.{name}; {hint(name, ADVICE[kind])}")
+
+
+def _check_head(cell: Cell) -> None:
+    if isinstance(cell.method, Head) and not cell.sft.enabled:
+        raise UserError("method=head trains a classification head, found sft=none; expected sft=full or sft=lora")
 
 
 def _check_matched(cell: Cell) -> None:

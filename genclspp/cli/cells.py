@@ -5,6 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from genclspp.baselines.head import Head
+from genclspp.baselines.knn import Knn
+from genclspp.baselines.majority import Majority
 from genclspp.settings import Cell
 from genclspp.strategies.definition import Definition
 from genclspp.strategies.icl import Icl
@@ -35,7 +38,16 @@ def reads_validation(cell: Cell) -> bool:
     return cell.predict.validation > 0 or (reinforces(cell) and cell.rl.held_out > 0)
 
 
+def depends_on_language(cell: Cell) -> bool:
+    """Whether prompts are written, or texts taken apart, as the language needs."""
+    if isinstance(cell.method, Knn):
+        return cell.method.embedder == "tfidf"
+    return not isinstance(cell.method, Majority | Head)
+
+
 def reads_training_examples(cell: Cell) -> bool:
+    if cell.method is not None:
+        return True
     ours = (Definition, Icl, Numeric, Uncertainty)
     is_foreign = any(not isinstance(part, ours) for part in cell.infer)
     return learns(cell) or cell.reasoning.enabled or shows(cell.infer) or is_foreign

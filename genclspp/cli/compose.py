@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from genclspp.cli import agreement, typed
+from genclspp.cli import agreement, methods, typed
 from genclspp.cli.words import key_of
 from genclspp.section import SEEDS
 from genclspp.settings import (
@@ -43,6 +43,7 @@ SECTIONS: dict[str, type] = {
 # Group on the command line -> its name in records and tables.
 CHOICES = {
     "dataset": "dataset",
+    "method": "method",
     "model": "model",
     "strategy@train": "train",
     "strategy@infer": "infer",
@@ -76,9 +77,9 @@ def register() -> None:
 
 def cell(config: DictConfig) -> Cell:
     """Check a composed configuration and build its cell; raises UserError with the full key of what is wrong."""
-    plain = {str(name): _plain(config, name) for name in config if name != "hydra"}
+    plain = {str(name): _plain(config, name) for name in config if name not in ("hydra", "grids")}
     _require_finite(plain, "")
-    known = {*SECTIONS, "strategy", "train", "infer", "decode", "reward", "metric"}
+    known = {*SECTIONS, "method", "strategy", "train", "infer", "decode", "reward", "metric"}
     known |= {"name", "outputs", "seed", "threads"}
     for name in plain:
         if name not in known:
@@ -114,10 +115,12 @@ def cell(config: DictConfig) -> Cell:
         decoder=_with(typed.part(plain.get("decode"), "decode"), "decode", ("needs", "scores", "choose")),
         rewards=tuple(_reward(name, part) for name, part in (plain.get("reward") or {}).items()),
         metrics=tuple(_metric(name, part) for name, part in (plain.get("metric") or {}).items()),
+        method=_method(plain.get("method")),
         config=plain,
         threads=threads,
         **sections,
     )
+    made = methods.reduce(made)
     agreement.check(made)
     return made
 
@@ -148,14 +151,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
     def name(group: str, section: str) -> str:
         chose = chosen.get(group)
         if not isinstance(chose, str) and section in (
-            "dataset",
-            "model",
-            "layout",
-            "precision",
-            "decode",
-            "sft",
-            "rl",
-            "reasoning",
+            *("dataset", "method", "model", "layout", "precision", "decode", "sft", "rl", "reasoning"),
         ):
             raise UserError(
                 f"{group} takes one choice, found a list; only strategies, rewards and metrics can be combined"
@@ -202,6 +198,13 @@ def _strategies(parts: Any, key: str) -> tuple[Any, ...]:
                 f"{key} names the strategy {kind} twice ({', '.join(parts)}); expected each strategy once"
             )
     return tuple(made)
+
+
+def _method(values: Any) -> Any:
+    """The method of a cell; None for the generative one."""
+    if not values:
+        return None
+    return _with(typed.part(values, "method"), "method", ("is_random", "reads_model", "check", "scores"))
 
 
 def _with(part: Any, key: str, wanted: Sequence[str]) -> Any:

@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from genclspp.cli.cells import learns, shows, sides
+from genclspp.cli.compose import CHOICES
 from genclspp.cli.rules import RULES
 from genclspp.cli.words import key_of
 from genclspp.settings import Cell
@@ -24,13 +25,18 @@ def check(hydra: Any, cells: Sequence[Cell]) -> None:
 
     hydra: Hydra's own configuration, of the one cell or of the whole sweep
     """
-    typed = [key_of(word) for word in hydra.overrides.task if not word.startswith("~")]
+    typed = [key_of(word) for word in hydra.overrides.task if not word.startswith("~") and not _is_off(word)]
     for key in typed:
         _require_effect(key, cells, "")
     chosen = hydra.runtime.choices.get("experiment")
-    if isinstance(chosen, str) and not _changes_choices(typed, cells):
+    if isinstance(chosen, str) and not _changes_choices(typed):
         for key in _keys_of_experiment(chosen):
             _require_effect(key, cells, f" (set by experiment={chosen})")
+
+
+def _is_off(word: str) -> bool:
+    """Whether a word switches a group off, such as rl=none: it is right for a method without that group as well."""
+    return word.endswith("=none") and "." not in key_of(word)
 
 
 def _require_effect(key: str, cells: Sequence[Cell], origin: str) -> None:
@@ -54,18 +60,18 @@ def _has(cell: Cell, key: str) -> bool:
     return True
 
 
-def _changes_choices(typed: Sequence[str], cells: Sequence[Cell]) -> bool:
+def _changes_choices(typed: Sequence[str]) -> bool:
     """Whether the command line makes other choices than the experiment, whose keys then need not fit them."""
-    groups = {"strategy", "strategy@train", "strategy@infer", "hydra.mode", *(cells[0].choices if cells else ())}
-    return bool(groups.intersection(typed))
+    return bool({"strategy", "hydra.mode", *CHOICES}.intersection(typed))
 
 
 def _keys_of_experiment(name: str) -> list[str]:
     """The keys that an experiment sets or sweeps over."""
     found = GlobalHydra.instance().config_loader().repository.load_config(f"experiment/{name}")
     values: Any = OmegaConf.to_container(found.config) if found else {}
-    swept = values.pop("hydra", {}).get("sweeper", {}).get("params", {})
-    return [*_leaves(values), *swept]
+    swept = values.pop("hydra", {}).get("sweeper", {}).get("params") or {}
+    own = [name for grid in values.pop("grids", []) for name in grid]
+    return [*_leaves(values), *swept, *own]
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

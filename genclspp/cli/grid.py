@@ -43,7 +43,8 @@ def free_knobs(words: Sequence[str]) -> list[str]:
     return [free(word) for word in words]
 
 
-GROUPS = {"strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}  # whose choices have keys
+# Groups whose choices have keys of their own.
+GROUPS = {"method", "strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}
 
 
 def _is_sweep(words: Sequence[str]) -> bool:
@@ -71,16 +72,18 @@ def is_grid(hydra: Any) -> bool:
 def jobs(config: DictConfig) -> list[Job]:
     """The distinct jobs of a sweep, each without the knobs that its choices do not have; empty if it is no grid.
 
-    Raises Hydra's own exception for a key that no job has.
+    An experiment may have several `grids`, each combined with what the sweeper and the command line say. Raises
+    Hydra's own exception for a key that no job has.
     """
     if not is_grid(config.hydra):
         return []
     loader = GlobalHydra.instance().config_loader()
-    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(
-        [*params, *config.hydra.overrides.task]
-    )
-    product = [tuple(words) for batch in BasicSweeper.split_arguments(overrides, None) for words in batch]
+    parser = OverridesParser.create(config_loader=loader)
+    product: list[Words] = []
+    for own in config.get("grids") or [{}]:
+        params = [f"{name}={value}" for name, value in {**(config.hydra.sweeper.params or {}), **own}.items()]
+        overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
+        product += [tuple(words) for batch in BasicSweeper.split_arguments(overrides, None) for words in batch]
     found: dict[Words, DictConfig] = {}
     missing: dict[Words, list[str]] = {}  # the choices of a job -> keys that it does not have
     errors: dict[str, Exception] = {}  # key that a job does not have -> what Hydra says

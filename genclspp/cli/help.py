@@ -11,6 +11,8 @@ from omegaconf import OmegaConf
 
 from genclspp.cli.compose import CONF
 
+NO_GROUPS = ("hydra", "table")  # folders of conf without choices
+
 
 def is_wanted(words: Sequence[str]) -> bool:
     """Whether help is the only thing asked for; Hydra handles --help together with other flags."""
@@ -27,5 +29,5 @@ def text() -> str:
 
 def _groups() -> dict[str, list[str]]:
     """Group -> its choices."""
-    folders = sorted(path for path in Path(CONF).iterdir() if path.is_dir() and path.name != "hydra")
+    folders = sorted(path for path in Path(CONF).iterdir() if path.is_dir() and path.name not in NO_GROUPS)
     return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}

@@ -1,9 +1,10 @@
 """When keys count: one table, from keys to what a cell must do for them to change anything."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from genclspp.cli import cells
+from genclspp.cli import cells, methods
+from genclspp.cli.methods import is_below
 from genclspp.settings import Cell
 
 LEARNERS = "rl=grpo, rl=rloo or rl=expected"
@@ -28,16 +29,33 @@ class Rule:
 
     def broken(self, cell: Cell, key: str) -> str | None:
         """The sentence about a key that does not count in a cell; None for one that does."""
-        if not _is_below(key, self.keys) or _is_below(key, self.but) or self.counts(cell):
+        if not is_below(key, self.keys) or is_below(key, self.but) or self.counts(cell):
             return None
         return f"{self.why.format(cell=cell, **cell.choices)}: {key} needs {self.needs}"
 
 
-def _is_below(key: str, places: Iterable[str]) -> bool:
-    return any(key == place or key.startswith(f"{place}.") for place in places)
-
-
 RULES = (
+    # The method comes first: what another one reads has no choice in the cell that the other rules could name.
+    Rule(
+        methods.GENERATIVE,
+        lambda cell: cell.method is None,
+        "method={method} reads no prompt and writes no label",
+        "method=generative",
+        but=methods.SHARED,
+    ),
+    Rule(methods.MODEL, methods.reads_model, "method={method} reads no model", "method=generative or method=head"),
+    Rule(
+        methods.TRAINING,
+        methods.fine_tunes,
+        "method={method} fine-tunes nothing",
+        "method=generative or method=head",
+    ),
+    Rule(
+        ("dataset.language",),
+        cells.depends_on_language,
+        "method={method} treats all languages alike",
+        "method=generative, or TF-IDF",
+    ),
     # Data.
     Rule(
         (

@@ -119,7 +119,7 @@ def _in_other_choices(name: str) -> list[tuple[str, str]]:
     for path in sorted(Path(CONF).glob("*/*.yaml")):
         group = path.parent.name
         values = OmegaConf.to_container(OmegaConf.load(path))
-        for known in keys(values if group != "experiment" else {}):
+        for known in keys(values if group not in ("experiment", "table") else {}):
             if known.rpartition(".")[2] == name:
                 found.append((f"{group}.{known}", f"{group}={path.stem}"))
     return found

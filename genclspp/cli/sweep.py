@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from genclspp.cli import compose, effects, errors, grid
 from genclspp.settings import Cell
+from genclspp.suggest import UserError
 
 if TYPE_CHECKING:
     from genclspp.runs.outlook import Outlook
@@ -89,13 +90,18 @@ def show_records(cells: Sequence[Cell]) -> bool:
     from rich.console import Console
 
     from genclspp.report import records, summary
+    from genclspp.report.results import Results
     from genclspp.runs.ledger import Ledger
     from genclspp.runs.terminal import Terminal
 
     console = Console(highlight=False)
     paths = [path for path in map(records.path_of, cells) if path.exists()]
     if paths:
-        summary.show([json.loads(path.read_text(encoding="utf-8")) for path in paths], console)
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        try:
+            summary.show(Results(found, Path(cells[0].outputs) / "artifacts"), console)
+        except UserError as error:
+            console.print(f"no table: {error}", soft_wrap=True)
         console.print(f"records: {paths[0].parent}", soft_wrap=True)
     if spent := timings(memory(cells[0].outputs).seconds):
         console.print(f"time: {spent}", soft_wrap=True)
@@ -122,7 +128,7 @@ def mirror(cells: Sequence[Cell]) -> None:
 
 def timings(seconds: Mapping[str, Sequence[float]]) -> str:
     """How long the stages took that were computed, such as "sft 4m12 (3) · score 40 s (6)"."""
-    from genclspp.report.summary import duration
+    from genclspp.report.figures import duration
 
     long = {role: spent for role, spent in seconds.items() if sum(spent) >= 1}
     return " · ".join(f"{role} {duration(sum(spent))} ({len(spent)})" for role, spent in long.items())

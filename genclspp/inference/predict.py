@@ -127,7 +127,8 @@ def _write(
         truncated=np.array([item.truncated for item in prompts.items]),
     )
     thoughts = tuple(think.read(scored.thoughts.path)) if scored.thoughts else None
-    read = tuple(predictions.lines(item.text) for item in prompts.items)
+    has_prompts = any(item.text for item in prompts.items)  # the method of a baseline reads none
+    read = tuple(predictions.lines(item.text) for item in prompts.items) if has_prompts else ()
     predictions.write(folder, split, found, Texts(scored.texts, thoughts, read))
     return found
 

@@ -78,7 +78,7 @@ def _turn_end(tokens: "PreTrainedTokenizerBase", settings: ModelSettings) -> str
     except Exception:  # a template that knows no earlier turns: `frame` says so where they are wanted
         return None
     after = text.partition(SENTINEL)[2]
-    return next((token for token in _special(tokens) if after.startswith(token)), None)
+    return next((token for token in special(tokens) if after.startswith(token)), None)
 
 
 def newlines(policy: Policy) -> frozenset[int]:
@@ -104,7 +104,7 @@ def frame(policy: Policy) -> Frame:
 @cache
 def _frame(policy: Policy) -> Frame:
     tokens = tokenizer(policy)
-    reserved, how = _special(tokens), layout(policy)
+    reserved, how = special(tokens), layout(policy)
     if how == "plain":
         return Frame(before=str(tokens.bos_token or ""), reserved=reserved)
     if how == "single":
@@ -159,7 +159,7 @@ def _between(policy: Policy, roles: Sequence[str]) -> list[str]:
     )
 
 
-def _special(tokens: "PreTrainedTokenizerBase") -> tuple[str, ...]:
+def special(tokens: "PreTrainedTokenizerBase") -> tuple[str, ...]:
     """All special tokens, longest first, also those without a role such as bos or eos (Llama's headers)."""
     added = {token.content for token in tokens.added_tokens_decoder.values() if token.special}
     return tuple(sorted(added.union(map(str, tokens.all_special_tokens)), key=lambda token: (-len(token), token)))

@@ -1,8 +1,8 @@
 """Load and save the weights of a policy, as safetensors only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genclspp.models import folders
 from genclspp.models.policy import POLICY, Policy
@@ -15,14 +15,21 @@ if TYPE_CHECKING:
 
 
 def load(
-    policy: Policy, *, train: bool = False, lora: Mapping[str, Any] | None = None, seed: int = 0
+    policy: Policy,
+    *,
+    train: bool = False,
+    lora: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    labels: Sequence[str] | None = None,
 ) -> "PreTrainedModel":
     """The model of a policy, on the GPU if there is one.
 
-    train: whether it comes in training mode, with a trainable adapter if it has one
-    lora:  `peft.LoraConfig` of the adapter that a policy without one gets, initialised with `seed`
+    train:  whether it comes in training mode, with a trainable adapter if it has one
+    lora:   `peft.LoraConfig` of the adapter that a policy without one gets, initialised with `seed`
+    labels: of a classifier; a base model gets a head for them, initialised with `seed`
 
-    Parameters that the folder lacks, such as the prediction head of an encoder, are initialised with `model.seed`.
+    Other parameters that the folder lacks, such as the prediction head of an encoder, are initialised with
+    `model.seed`.
 
     raises: UserError if transformers cannot load the model, or PEFT rejects `lora`
     """
@@ -32,11 +39,12 @@ def load(
     settings = policy.settings
     trained = policy.trained.path / POLICY if policy.trained else None
     adapter = trained if trained and (trained / "adapter_config.json").exists() else None
-    set_seed(settings.seed)
+    set_seed(settings.seed if labels is None else seed)
     folder = policy.folder if adapter or trained is None else trained  # an adapter comes on top of the base model
-    learns_all = train and adapter is None and lora is None
+    # Beside an adapter, a classifier's head is trained too, and PEFT copies it as it is.
+    learns_all = (train and adapter is None and lora is None) or labels is not None
     dtype = torch.float32 if learns_all or settings.precision != "bfloat16" else torch.bfloat16
-    model = _read(folder, settings, dtype=dtype)
+    model = _read(folder, settings, labels, dtype=dtype)
     # Libraries write this path into what they save (adapter_config.json), but artifacts hold no paths.
     model.name_or_path = model.config._name_or_path = ""
     move_head_transform(model)
@@ -48,7 +56,7 @@ def load(
         model = PeftModel.from_pretrained(model, str(adapter), **how)
     elif lora is not None:
         set_seed(seed)
-        model = _attach(model, lora)
+        model = _attach(model, lora, labels)
     tokens = tokenizer(policy)
     special = {name: getattr(tokens, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     for name, value in special.items():
@@ -59,9 +67,10 @@ def load(
     return model.to(device).train(train)
 
 
-def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
+def check(policy: Policy, lora: Mapping[str, Any] | None, labels: Sequence[str] | None = None) -> None:
     """Compare the base model's weights with its configuration, and attach the adapter; reads no weights.
 
+    labels: of a classifier, see `load`
     raises: UserError if the model cannot be loaded, its weights have other shapes or lack layers, or PEFT rejects
             `lora` for this model
     """
@@ -73,28 +82,38 @@ def check(policy: Policy, lora: Mapping[str, Any] | None) -> None:
         if not hasattr(config, "is_decoder"):
             raise UserError(f"model.as_decoder=true is for encoders; {folder} holds a {config.model_type} model")
     how = {"device_map": "meta", "ignore_mismatched_sizes": True, "output_loading_info": True}
-    model, found = _read(folder, settings, **how)
+    model, found = _read(folder, settings, labels, **how)
     for name, there, wanted in sorted(found["mismatched_keys"]):
         shapes = f"{' x '.join(map(str, there))}, not {' x '.join(map(str, wanted))}"
         raise UserError(f"the weights in {folder} do not fit its configuration: {name} is {shapes}")
-    # What an encoder lacks as a decoder is its head, which is initialised.
-    if found["missing_keys"] and not settings.as_decoder:
-        missing = sorted(found["missing_keys"])
+    # What an encoder lacks as a decoder, or a language model as a classifier, is its head, which is initialised.
+    inside = f"{model.base_model_prefix}." if labels is not None else ""
+    missing = sorted(name for name in found["missing_keys"] if name.startswith(inside) and "pooler" not in name)
+    if missing and not settings.as_decoder:
         raise UserError(
             f"the weights in {folder} do not fit its configuration: {len(missing)} of them are missing, "
             f"such as {missing[0]}"
         )
     if lora is not None:
-        _attach(model, lora)
+        _attach(model, lora, labels)
 
 
-def _read(folder: Path, settings: ModelSettings, **how: Any) -> Any:
-    """What transformers reads from a folder; raises UserError if it cannot."""
-    from transformers import AutoModelForCausalLM
+def _read(folder: Path, settings: ModelSettings, labels: Sequence[str] | None, **how: Any) -> Any:
+    """What transformers reads from a folder: a causal language model, or a classifier of `labels`.
 
-    extra: dict[str, Any] = {**settings.overrides, **({"is_decoder": True} if settings.as_decoder else {})}
+    raises: UserError if it cannot
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    extra: dict[str, Any] = {**settings.overrides}
+    kind = AutoModelForCausalLM if labels is None else AutoModelForSequenceClassification
+    if labels is not None:  # an encoder stays one
+        extra |= {"num_labels": len(labels), "id2label": dict(enumerate(labels))}
+        extra["label2id"] = {label: place for place, label in enumerate(labels)}
+    elif settings.as_decoder:
+        extra["is_decoder"] = True
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        return kind.from_pretrained(
             folder,
             attn_implementation=settings.attention,
             use_safetensors=True,
@@ -106,7 +125,7 @@ def _read(folder: Path, settings: ModelSettings, **how: Any) -> Any:
         raise UserError(f"the model in {folder} cannot be loaded: {folders.reason(error)}") from error
 
 
-def _attach(model: Any, lora: Mapping[str, Any]) -> Any:
+def _attach(model: Any, lora: Mapping[str, Any], labels: Sequence[str] | None = None) -> Any:
     """The model with a new adapter; raises UserError if PEFT rejects it."""
     import torch
     from peft import get_peft_model
@@ -119,13 +138,13 @@ def _attach(model: Any, lora: Mapping[str, Any]) -> Any:
             known = [place for place, part in layers.items() if isinstance(part, torch.nn.Linear)]
             raise UserError(f"sft.lora.target_modules names {name!r}, which the model lacks; {hint(name, known)}")
     try:
-        return get_peft_model(model, lora_config(lora))
+        return get_peft_model(model, lora_config(lora, "CAUSAL_LM" if labels is None else "SEQ_CLS"))
     except (TypeError, ValueError) as error:
         raise UserError(f"PEFT cannot attach sft.lora to the model: {folders.reason(error)}") from error
 
 
-def lora_config(lora: Mapping[str, Any]) -> Any:
-    """`peft.LoraConfig` of a causal language model; raises UserError if PEFT rejects the settings."""
+def lora_config(lora: Mapping[str, Any], task: Literal["CAUSAL_LM", "SEQ_CLS"] = "CAUSAL_LM") -> Any:
+    """`peft.LoraConfig` of a language model or a classifier; raises UserError if PEFT rejects the settings."""
     from peft import LoraConfig
 
     for name in ("r", "lora_alpha"):  # PEFT looks at them late, or not at all
@@ -133,7 +152,7 @@ def lora_config(lora: Mapping[str, Any]) -> Any:
         if not isinstance(value, int if name == "r" else int | float) or value <= 0:
             raise UserError(f"sft.lora.{name}={value!r}; expected {'1 or more' if name == 'r' else 'more than 0'}")
     try:
-        return LoraConfig(task_type="CAUSAL_LM", **lora)
+        return LoraConfig(task_type=task, **lora)
     except (TypeError, ValueError) as error:
         raise UserError(f"peft.LoraConfig rejects sft.lora: {' '.join(str(error).split())}") from error
 

@@ -14,9 +14,11 @@ from genclspp.suggest import UserError, hint
 Record = Mapping[str, Any]
 
 CHOICES = (
-    *("dataset", "model", "train", "infer", "layout", "precision", "decode", "sft", "rl", "reward", "reasoning"),
-    "seed",
+    *("dataset", "method", "model", "train", "infer", "layout", "precision"),
+    *("decode", "sft", "rl", "reward", "reasoning", "seed"),
 )
+TRAINING = ("sft", "rl", "head")  # roles of the stages that train a policy
+GENERATIVE = "generative"  # the method of records of before there were others
 STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
@@ -26,10 +28,14 @@ ASIDE = ("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics"
 
 def path_of(cell: Cell) -> Path:
     """The file of a cell's record: its choices, readable, and a hash of everything that decides its numbers."""
-    words = [cell.choices[name] for name in ("dataset", "model", "train", "infer", "decode")]
-    words += [cell.choices["reasoning"]] if cell.reasoning.enabled else []
+    shown = ["dataset", *(["method"] if cell.method else []), "model", "train", "infer", "decode"]
+    shown += ["reasoning"] if cell.reasoning.enabled else []
+    words = [cell.choices[name] for name in shown if name in cell.choices]
     readable = "-".join("".join(c if c.isalnum() or c in "_+" else "_" for c in word) for word in words)
     decisive = {name: value for name, value in vars(cell).items() if name not in ASIDE}
+    if cell.method is None:  # as before there were others, so that records keep their names
+        del decisive["method"]
+        decisive["choices"] = {word: choice for word, choice in cell.choices.items() if word != "method"}
     predict = {name: value for name, value in vars(cell.predict).items() if name != "batch_size"}
     return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', decisive, predict)}.json"
 
@@ -45,7 +51,7 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
     for step, written in zip(steps, manifests, strict=True):
         role = step.role
         record.setdefault(f"artifact/{role}", step.artifact.key)
-        if role in ("sft", "rl"):
+        if role in TRAINING:
             record["policy"] = step.artifact.path.relative_to(cell.outputs).as_posix()
         record[f"seconds/{role}"] = record.get(f"seconds/{role}", 0) + written["seconds"]
         if written.get("memory"):  # manifests of before have none
@@ -54,7 +60,7 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
         for name, value in found.items():
             if (role, name) in (("think", "unclosed_share"), ("predict", "demonstration_vote")):
                 record[name] = value
-            if role in ("sft", "rl") and name == "parameters/trained":  # the last stage has trained the policy
+            if role in TRAINING and name == "parameters/trained":  # the last stage has trained the policy
                 record[name] = value
             if name in ("tokens", "temperature"):
                 record[f"{name}/{role}"] = record.get(f"{name}/{role}", 0) + value
@@ -151,14 +157,22 @@ def is_knob_of(name: str, groups: Iterable[str]) -> bool:
 def split_words(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:
     """Split words into those in which records differ, and word -> choice for those that all share.
 
+    A word that a record cannot have tells it apart from no other: its method does.
     If sides are equal in every record, "strategy" takes the place of "train" and "infer".
     """
     names = words(records)
     if are_sides_equal(records):
         names = [STRATEGY if name == "train" else name for name in names if name != "infer"]
-    first = {name: chosen(records[0], name) for name in names}
-    shared = [name for name in names if all(chosen(record, name) == first[name] for record in records)]
-    return [name for name in names if name not in shared], {name: first[name] for name in shared}
+    found = {name: [chosen(record, name) for record in records if concerns(record, name)] for name in names}
+    shared = {name: values[0] for name, values in found.items() if values == values[:1] * len(values)}
+    return [name for name in names if name not in shared], shared
+
+
+def concerns(record: Record, word: str) -> bool:
+    """Whether a record can have a word: a baseline has neither a decoder nor a knob of one."""
+    group = word.partition(".")[0]
+    group = "train" if group == STRATEGY else group
+    return record.get("method", GENERATIVE) == GENERATIVE or group not in CHOICES or record.get(group) is not None
 
 
 def are_sides_equal(records: Sequence[Record]) -> bool:
@@ -179,16 +193,19 @@ def _read_one(path: Path) -> dict[str, Any]:
     for name in ("accuracy", "seed"):
         if not isinstance(record, dict) or not isinstance(record.get(name), int | float):
             raise UserError(f"{path} is not a record (it has no {name}); {again}")
-    return _with_knobs(record)
+    return _as_today(record)
 
 
-def _with_knobs(record: dict[str, Any]) -> dict[str, Any]:
-    """A record of before November 2026 held the knobs as one text, "dataset.path=… strategy.icl.shots=3"."""
+def _as_today(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as it is written today.
+
+    Before November 2026, it held the knobs as one text, "dataset.path=… strategy.icl.shots=3", and no method.
+    """
     typed = re.split(r" (?=[+~]?[\w./@]+=)", record.pop("overrides", ""))
     knobs = dict(word.lstrip("+~").split("=", 1) for word in typed if "=" in word)
     if record.get("dataset") in ("local", "hub") and "dataset.path" in knobs:
         record["dataset"] = Path(knobs["dataset.path"]).stem
-    return {**{name: _parsed(text) for name, text in knobs.items()}, **record}
+    return {"method": GENERATIVE, **{name: _parsed(text) for name, text in knobs.items()}, **record}
 
 
 def _parsed(text: str) -> Any:

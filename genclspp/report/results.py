@@ -11,7 +11,7 @@ import numpy as np
 from genclspp.inference import predictions
 from genclspp.inference.predictions import INVALID, Predictions, Texts
 from genclspp.report import records, series, statistics
-from genclspp.report.records import STRATEGY, Record, is_knob_of
+from genclspp.report.records import STRATEGY, Record, concerns, is_knob_of
 from genclspp.report.resampling import Scores, macro_f1, means
 from genclspp.report.series import Series
 from genclspp.report.statistics import Gain, Interval, Level
@@ -93,15 +93,22 @@ class Results:
         return statistics.relative_gain(*sides, paired_seeds=_share_a_stage(of, baseline))
 
     def baseline_of(self, of: Series, wanted: Mapping[str, Any]) -> Series | None:
-        """The series with the choices `wanted` that equals this one in all other words, if there is one.
+        """The series with the choices `wanted` that equals this one in all other words, if there is just one.
 
-        Knobs of the groups that differ need not be equal: zero-shot prompts have no number of shots.
+        Knobs of the groups that differ need not be equal: zero-shot prompts have no number of shots. Nor need
+        words that one of both cannot have: a linear SVM has no decoder.
         """
         sides = [STRATEGY, "train", "infer"] if wanted.keys() & {"train", "infer"} else []
         names = {name for each in self.series for name in each.words}
         free = {name for name in names if is_knob_of(name, [*wanted, *sides])} - wanted.keys()
-        words = {name: value for name, value in {**of.words, **wanted}.items() if name not in free}
-        return next((other for other in self.series if words.items() <= other.words.items()), None)
+        words = {name: value for name, value in of.words.items() if name not in free and concerns(of.words, name)}
+
+        def is_equal(other: Series) -> bool:
+            kept = {name: value for name, value in words.items() if concerns(other.words, name)}
+            return {**kept, **wanted}.items() <= other.words.items()
+
+        found = [other for other in self.series if is_equal(other)]
+        return found[0] if len(found) == 1 else None
 
     def on_same_examples(self, of: Series, other: Series) -> bool:
         """Whether all records of both were tested on the same examples; False if that is not known."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import Any
 
 from genclspp.report.records import Record, words
@@ -47,31 +47,3 @@ def spread(values: Iterable[float]) -> float | None:
     """The sample standard deviation; None for a single value."""
     found = list(values)
     return stdev(found) if len(found) > 1 else None
-
-
-def average(records: Sequence[Record]) -> list[Record]:
-    """One record per series, with the means of all numbers, `accuracy_sd` and the number of `seeds`.
-
-    Returns the records unchanged if no series has several, or if a seed occurs twice in one.
-    """
-    series = gather(records)
-    if len(series) == len(records) or find_duplicates(series):
-        return list(records)
-    return [_average(each) for each in series]
-
-
-def _average(series: Series) -> Record:
-    first = series.records[0]
-    means = {name: _mean([record.get(name) for record in series.records]) for name in first}
-    means = {name: mean for name, mean in means.items() if mean is not None}
-    for name in ("seed", "accuracy_low", "accuracy_high"):  # these have no mean: they belong to one seed
-        means.pop(name, None)
-    accuracies = [record["accuracy"] for record in series.records]
-    return {**means, **series.words, "accuracy_sd": spread(accuracies), "seeds": len(accuracies)}
-
-
-def _mean(found: Sequence[Any]) -> Any:
-    """The value that all share, else the mean of numbers, else None."""
-    if all(value == found[0] for value in found):
-        return found[0]
-    return fmean(found) if all(isinstance(value, int | float) for value in found) else None

@@ -1,62 +1,139 @@
-"""Sheets: tables of text, and how they are written to terminals, as Markdown and as CSV."""
+"""From a table to a sheet: its figures as texts with marks, the same in every format."""
 
-import csv
-import io
-import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from genclspp.report.entries import AVERAGE, Entry, Row, Table
+from genclspp.report.figures import MISSING, between, percent, probability, value
+from genclspp.report.notes import is_short, notes
+
+SIGNIFICANT = "†"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a text, bold or not, with what follows it: a mark, or more text."""
+
+    text: str
+    is_bold: bool = False
+    mark: str = ""
+
+
+Text = tuple[Line, ...]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A heading, rows of as many texts, and notes below. `words`: number of leading columns that name a row."""
+    """A title, headings of columns, blocks of rows with as many texts, and notes below.
 
-    heading: list[str]
-    rows: list[list[str]]
+    words: number of leading columns that name a row
+    """
+
+    name: str
+    title: str
+    heading: list[Text]
+    blocks: Mapping[str, list[list[Text]]]
     notes: list[str]
     words: int
 
-
-def show(sheet: Sheet, console: Console) -> None:
-    """Print the sheet on a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.leading = int(any("\n" in text for row in sheet.rows for text in row))  # separate multi-line rows
-    for place, (heading, *texts) in enumerate(zip(sheet.heading, *sheet.rows, strict=True)):
-        widest = max(cell_len(line) for text in (heading, *texts) for line in text.splitlines() or [""])
-        if place < sheet.words:
-            table.add_column(Text(heading), overflow="fold")
-        else:
-            table.add_column(Text(heading), justify="right", min_width=widest)
-    for row in sheet.rows:
-        table.add_row(*map(Text, row))
-    # A table too wide for the terminal is better than truncated numbers.
-    needed = console.measure(table, options=console.options.update(max_width=10_000)).minimum
-    console.print(table, width=max(console.width, needed), crop=False)
-    for note in sheet.notes:
-        console.print(Text(note, style="dim"))
+    @property
+    def rows(self) -> list[list[Text]]:
+        return [row for rows in self.blocks.values() for row in rows]
 
 
-def markdown(sheet: Sheet) -> str:
-    """The sheet as a GitHub Markdown table, with its notes as a list below."""
-    rule = ["---" if place < sheet.words else "---:" for place in range(len(sheet.heading))]
-    lines = [[*map(_escaped, sheet.heading)], rule, *([*map(_escaped, row)] for row in sheet.rows)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return table + "\n\n" + "".join(f"- {_escaped(note)}\n" for note in sheet.notes)
+def readable(table: Table) -> Sheet:
+    """For people: a column per choice of the column words, or without such words, a column per number."""
+    about = table.description
+    rows = about.rows or ()
+    if about.columns:
+        heading = [_heading(about.columns, column) for column in table.columns]
+        body = {row: [_stacked(table, row, column) for column in table.columns] for row in table.rows}
+    else:
+        numbers = _columns(table)
+        heading = [name.replace("/", "\n") for name in numbers]
+        body = {row: [numbers_of(table, row)[name] for name in numbers] for row in table.rows}
+    blocks: dict[str, list[list[Text]]] = {}
+    for row, texts in body.items():
+        blocks.setdefault(row.block, []).append([*map(plain, row.place), *texts])
+    return Sheet(
+        table.name, about.title, [plain(text) for text in (*rows, *heading)], blocks, notes(table), len(rows)
+    )
 
 
-def comma_separated(sheet: Sheet) -> str:
-    """Heading and rows as CSV."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([sheet.heading, *sheet.rows])
-    return out.getvalue()
+def plain(text: str) -> Text:
+    return tuple(map(Line, text.split("\n")))
 
 
-def _escaped(text: str) -> str:
-    """Escape Markdown's special characters; line ends become `<br>`."""
-    plain = re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", text)
-    return "<br>".join(plain.splitlines())
+def level(table: Table, entry: Entry | None, count: bool = True) -> Line:
+    """Mean ± standard deviation, bold if it is not below the best; with the number of seeds where some lack."""
+    if entry is None or not entry.n:
+        return Line(MISSING)
+    metric = table.description.metric
+    spread = "" if entry.sd is None else f" ± {value(metric, entry.sd)}"
+    few = f" n={entry.n}" if count and is_short(table, entry) else ""
+    return Line(f"{value(metric, entry.mean)}{spread}{few}", entry.is_best)
+
+
+def gain(table: Table, entry: Entry) -> Line:
+    """Points above the baseline, marked if significant."""
+    if entry.is_baseline:
+        return Line("baseline")
+    if entry.points is None:
+        return Line(MISSING)
+    return Line(value(table.description.metric, entry.points, "+"), mark=SIGNIFICANT * entry.is_significant)
+
+
+def _heading(words: Sequence[str], column: tuple[str, ...]) -> str:
+    return "average" if column == AVERAGE else "\n".join(map("=".join, zip(words, column, strict=True)))
+
+
+def _stacked(table: Table, row: Row, column: tuple[str, ...]) -> Text:
+    entry = table.entries.get((row, column))
+    if entry is None or not entry.n:
+        return plain(MISSING)
+    return tuple(line for line in _lines(table, entry) if line.text)
+
+
+def _lines(table: Table, entry: Entry) -> Iterator[Line]:
+    metric = table.description.metric
+    yield level(table, entry)
+    if not table.base:
+        yield Line(between(metric, *_ends(entry.level)))
+        return
+    above, relative = gain(table, entry), entry.relative
+    share = f" ({percent(relative.mean)})" if relative and not entry.is_baseline else ""
+    yield above if entry.is_baseline else Line(f"Δ {above.text}", mark=above.mark + share)
+    yield Line(between(metric, *_ends(entry.gain), "+"))
+    if entry.on is not None:
+        yield Line(f"{SIGNIFICANT} on {entry.on} of {entry.n}")
+
+
+def _ends(interval: object) -> tuple[float | None, float | None]:
+    return getattr(interval, "low", None), getattr(interval, "high", None)
+
+
+def numbers_of(table: Table, row: Row) -> dict[str, Text]:
+    """Heading -> text, of the only entry of a row in a table without column words."""
+    entry = table.entries[row, ()]
+    metric = table.description.metric
+    texts = {
+        metric: (level(table, entry, count=False),),
+        "95 %": plain(between(metric, *_ends(entry.level))),
+        "n": plain(str(entry.n)),
+        "Δ": (gain(table, entry),),
+        "95 % of Δ": plain(between(metric, *_ends(entry.gain), "+")),
+        "Δ in %": plain(percent(entry.relative.mean) if entry.relative else ""),
+        "p (Holm)": plain(probability(entry.corrected) if entry.gain else ""),
+    }
+    return texts | {name: plain(value(name, entry.beside.get(name))) for name in table.description.beside}
+
+
+def _columns(table: Table) -> list[str]:
+    """The headings that have something below them, and n where it differs."""
+    found = [numbers_of(table, row) for row in table.rows]
+    bare = {name for name in found[0] if all(not line.text for each in found for line in each[name])}
+    if len({each["n"] for each in found}) == 1:
+        bare.add("n")
+    if not table.base:
+        bare.add("Δ")
+    return [name for name in found[0] if name not in bare]

@@ -1,208 +1,169 @@
-"""The table at the end of a sweep: its cells, each compared with the naive baseline."""
+"""The table at the end of a sweep: its cells, each compared with zero-shot prompts, in the width of a terminal."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
-from genclspp.report.records import STRATEGY, Record, chosen, is_knob_of, split_words, words
-from genclspp.report.series import average
+from genclspp.report import figures, notes, sheets
+from genclspp.report.description import Description
+from genclspp.report.entries import Entry, Row, Table
+from genclspp.report.records import GENERATIVE
+from genclspp.report.results import Results
+from genclspp.report.series import Series
+from genclspp.report.table import Base, build
 
-NAIVE = "zero_shot"
-COLUMN_WIDTH = 8  # of a column, with its gap
+NAIVE = {"train": "zero_shot", "infer": "zero_shot"}
+STAND_IN = "*"  # marks a gain over the first cell of a data set, where others are over zero-shot
+GAPS = 24  # characters for accuracy and gain, with what separates columns
+NUMBER = 8  # of a column of numbers
+INTERVAL = 15  # of the interval of a gain
+BESIDE = {
+    "macro_f1": "macro\nF1",
+    "invalid_rate": "in-\nvalid",
+    "coverage": "cover-\nage",
+    "ece": "ece",
+    "seconds": "time",
+}
+HIDES = ("invalid_rate", "coverage")  # where all cells agree, these move below the table
+FACTS = ("examples", "majority", *HIDES)
 
 
-class Column(NamedTuple):
-    """A column; `format` writes a value. With `may_hide`, a value that all rows share moves to the caption."""
-
-    name: str
-    heading: str
-    format: Callable[[float], str]
-    may_hide: bool = False
-
-
-def show(records: Sequence[Record], console: Console) -> None:
-    """Print the table of `records` for the width of the console."""
-    if not records:
+def show(results: Results, console: Console) -> None:
+    """Print the table of all records; raises UserError where records do not make one."""
+    if not results.records:
         console.print("no records yet")
         return
-    built = table(records, width=console.width)
-    caption, built.caption = built.caption, None  # a table would wrap it at its own width
-    console.print(built)
-    console.print(caption)
+    made, marked = compare(results)
+    console.print(grid(made, marked, console.width))
+    for note in notes.notes(replace(made, shared={**made.shared, **_facts(results, made)}), relative=False):
+        console.print(Text(note, style="dim"))
 
 
-def table(records: Sequence[Record], baseline: Record | None = None, width: int = 120) -> Table:
-    """One row per cell, or per series if cells differ in seed, with its difference from a baseline in points.
+def compare(results: Results) -> tuple[Table, set[int]]:
+    """The table, and the ids of the series that are compared with a stand-in, where others are not.
 
-    baseline: compare all rows with this record; None compares each with its own, see `find_baseline`
-    width:    of the terminal, in characters
+    A series is compared with zero-shot on both sides, all else equal; a stand-in is the first one of its data set.
     """
-    records = average(records)
-    choices, shared = split_words(records)
-    metrics = [metric for metric in COLUMNS if not _is_hidden(metric, records)]
-    compared = [(baseline, True) if baseline else find_baseline(record, records) for record in records]
-    if all(other is record for record, (other, _) in zip(records, compared, strict=True)):
-        # All prompts are zero-shot, so each row would be its own baseline.
-        compared = [(find_stand_in(record, records), False) for record in records]
-    marked = any(is_naive for _, is_naive in compared)  # if none is, the caption says so once
-    best = max(record["accuracy"] for record in records)
-    built = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
-    names = _name_columns(records, choices, room=width - 26 - COLUMN_WIDTH * len(metrics))
-    built.leading = int("cell" in names)  # separate multi-line rows
+    has_methods = any(each.words.get("method") for each in results.series)
+    wanted = NAIVE | ({"method": GENERATIVE} if has_methods else {})
+    naive = {id(each): results.baseline_of(each, wanted) for each in results.series}
+    if all(base in (None, each) for each, base in zip(results.series, naive.values(), strict=True)):
+        naive = {}  # each would be its own baseline
+    known = {name for record in results.records for name in record}
+    about = Description(beside=tuple(name for name in BESIDE if name in known))
+
+    def of(series: Series) -> Series | None:
+        return naive.get(id(series)) or _first(results, series)
+
+    called = "zero-shot on both sides, all else equal" if naive else "the first cell"
+    marked = {id(each) for each in results.series if naive and naive[id(each)] is None}
+    stand_in = f" ({STAND_IN}: above the first cell of the data set)" if marked else ""
+    base = Base(of, called + stand_in) if len(results.series) > 1 else None
+    return build(results, about, base=base), marked
+
+
+def grid(table: Table, marked: Iterable[int] = (), width: int = 120) -> Grid:
+    """One row per series, in the order of the records.
+
+    marked: ids of series whose gain is over a stand-in; width: of the terminal, in characters
+    """
+    beside = [name for name in BESIDE if name in table.description.beside and not _is_hidden(name, table)]
+    names, has_room = _name_columns(table, width - GAPS - NUMBER * len(beside))
+    built = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    built.leading = int("cell" in names)  # separates rows of several lines
     for heading in names:
         built.add_column(heading, overflow="fold")
-    built.add_column("accuracy", justify="right", no_wrap=True)
-    if len(records) > 1:
-        built.add_column("Δ", justify="right", no_wrap=True)
-    for metric in metrics:
-        built.add_column(metric.heading, justify="right", no_wrap=True)
-    for place, (record, (other, is_naive)) in enumerate(zip(records, compared, strict=True)):
+    intervals = ["95 % of Δ"] if has_room and table.gains else []
+    for heading in ("accuracy", *(["Δ", *intervals] if table.base else []), *(BESIDE[name] for name in beside)):
+        built.add_column(heading, justify="right", no_wrap=True)
+    for place, (at, series) in enumerate(table.series.items()):
+        entry = table.entries[at]
+        texts = [column[place] for column in names.values()]
+        between = figures.between("accuracy", *_ends(entry), "+")
+        gain = [_gain(table, entry, id(series) in marked), *([Text(between)] if intervals else [])]
         built.add_row(
-            *(Text(column[place]) for column in names.values()),
-            _accuracy(record, is_best=len(records) > 1 and record["accuracy"] == best),
-            *([_difference(record, other, is_naive, marked)] if len(records) > 1 else []),
-            *(_format(metric, record) for metric in metrics),
+            *map(Text, texts),
+            _level(table, entry),
+            *(gain if table.base else []),
+            *(figures.value(name, entry.beside.get(name)) for name in beside),
         )
-    lines = [_shared(records, shared, metrics), _uncertainty(records)]
-    if len(records) > 1:
-        lines.append(_comparison([is_naive for _, is_naive in compared], baseline is not None))
-    built.caption = Text("\n".join(line for line in lines if line), style="dim")
     return built
 
 
-def find_baseline(record: Record, records: Sequence[Record]) -> tuple[Record, bool]:
-    """The record to compare with, and whether it is the naive baseline: (baseline, is_naive).
+def _level(table: Table, entry: Entry) -> Text:
+    """Accuracy with its deviation, or for one seed with its interval."""
+    line = sheets.level(table, entry)
+    mean, *rest = line.text.split(" ", 1)
+    text = Text(mean, style="bold" if line.is_bold else "")
+    if entry.sd is None and entry.level and not notes.is_short(table, entry):
+        rest = [figures.between("accuracy", entry.level.low, entry.level.high).replace(" to ", "–")]
+    return text.append(f" {rest[0]}", style="not bold dim") if rest else text
 
-    The naive baseline is zero-shot in training and at inference, and equal in all other choices. If `records` do
-    not include it, a stand-in takes its place.
+
+def _gain(table: Table, entry: Entry, is_marked: bool) -> Text:
+    line = sheets.gain(table, entry)
+    if entry.is_baseline:
+        return Text("base", style="dim")
+    style = "" if not entry.is_significant else "green" if (entry.points or 0) > 0 else "red"
+    return Text(line.text + line.mark + STAND_IN * is_marked, style=style)
+
+
+def _ends(entry: Entry) -> tuple[float | None, float | None]:
+    return (entry.gain.low, entry.gain.high) if entry.gain else (None, None)
+
+
+def _first(results: Results, series: Series) -> Series:
+    """The first series of the same data set."""
+    dataset = series.words.get("dataset")
+    return next(other for other in results.series if other.words.get("dataset") == dataset)
+
+
+def _facts(results: Results, table: Table) -> dict[str, str]:
+    """Numbers that all records share, but for those that have a column, and a coverage of everything."""
+    found = {}
+    for name in FACTS:
+        values = {record.get(name) for record in results.records}
+        if len(values) == 1 and None not in values and (name not in HIDES or _is_hidden(name, table)):
+            (value,) = values
+            found[name.removesuffix("_rate")] = figures.value(name, value)
+    return {name: text for name, text in found.items() if (name, text) != ("coverage", "100.0")}
+
+
+def _is_hidden(name: str, table: Table) -> bool:
+    values = {entry.beside.get(name) for entry in table.entries.values()}
+    return values == {None} or (name in HIDES and len(values) == 1 and (len(table.entries) > 1 or values == {1}))
+
+
+def _name_columns(table: Table, room: int) -> tuple[Mapping[str, Sequence[str]], bool]:
+    """Heading -> one text per series, in the most readable form that fits into `room` characters.
+
+    These are: a column per word; the same with combinations on several lines; all words in one column. Also
+    returns whether there is room for the intervals of gains.
     """
-    names = [name for name in words(records) if not is_knob_of(name, (STRATEGY, "train", "infer"))]
-    wanted = {**{name: record.get(name) for name in names}, "train": NAIVE, "infer": NAIVE}
-    naive = [other for other in records if {name: other.get(name) for name in names} == wanted]
-    return (naive[0], True) if naive else (find_stand_in(record, records), False)
+    rows = [row for row, _ in table.series]
+    words = table.description.rows or ()
+    plain = {word: [_text(row, place) for row in rows] for place, word in enumerate(words)}
+    if len(rows) == 1:
+        return {}, True
+    folded = {word: [text.replace("+", "\n+") for text in texts] for word, texts in plain.items()}
+    for columns, least in ((plain, INTERVAL), (plain, 0), (folded, 0)):
+        if sum(2 + max(map(_longest, (word, *texts))) for word, texts in columns.items()) <= room - least:
+            return columns, least > 0
+    cells = [
+        "\n".join(f"{word}={folded[word][place]}" for word in words if folded[word][place])
+        for place in range(len(rows))
+    ]
+    return {"cell": cells}, False
 
 
-def find_stand_in(record: Record, records: Sequence[Record]) -> Record:
-    """The first record of the same data set."""
-    return next(other for other in records if other.get("dataset") == record.get("dataset"))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as text, to two units.
-
-    >>> [duration(s) for s in (0.4, 59, 61, 3725)]
-    ['0 s', '59 s', '1m01', '1h02']
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}m{rest:02}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-COLUMNS = (
-    Column("macro_f1", "macro\nF1", _percent),
-    Column("invalid_rate", "in-\nvalid", _percent, may_hide=True),
-    Column("coverage", "cover-\nage", _percent, may_hide=True),
-    Column("ece", "ece", "{:.3f}".format),
-    Column("seconds", "time", duration),
-)
-
-
-def _is_hidden(metric: Column, records: Sequence[Record]) -> bool:
-    values = [record.get(metric.name) for record in records]
-    if metric.name == "coverage" and all(value in (None, 1) for value in values):
-        return True
-    return values.count(None) == len(values) or (
-        metric.may_hide and len(records) > 1 and all(value == values[0] for value in values)
-    )
-
-
-def _name_columns(records: Sequence[Record], choices: Sequence[str], room: int) -> dict[str, list[str]]:
-    """Heading -> one text per record, in the most readable form that fits into `room` characters.
-
-    These are: a column per choice; the same with combinations on several lines; all choices in one column.
-    """
-    plain = {name: [_text(chosen(record, name)) for record in records] for name in choices}
-    folded = {name: [value.replace("+", "\n+") for value in values] for name, values in plain.items()}
-    for columns in (plain, folded):
-        if sum(2 + max(map(_longest, (name, *values))) for name, values in columns.items()) <= room:
-            return columns
-    return {
-        "cell": [
-            "\n".join(f"{name}={folded[name][place]}" for name in choices if folded[name][place])
-            for place in range(len(records))
-        ]
-    }
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _text(row: Row, place: int) -> str:
+    return "" if row.place[place] == figures.MISSING else row.place[place]
 
 
 def _longest(text: str) -> int:
-    return max(map(len, text.split("\n")))
-
-
-def _accuracy(record: Record, is_best: bool) -> Text:
-    text = Text(_percent(record["accuracy"]), style="bold" if is_best else "")
-    if "accuracy_low" in record:
-        low, high = _percent(record["accuracy_low"]), _percent(record["accuracy_high"])
-        text.append(f" {low}–{high}", style="not bold dim")
-    if "seeds" in record:
-        spread = record["accuracy_sd"]
-        text.append(" n=1" if spread is None else f" ± {_percent(spread)}", style="not bold dim")
-    return text
-
-
-def _difference(record: Record, other: Record, is_naive: bool, marked: bool) -> Text:
-    if record is other:
-        return Text("base" if is_naive else "first", style="dim")
-    points = 100 * (record["accuracy"] - other["accuracy"])
-    style = "green" if points > 0.05 else "red" if points < -0.05 else ""
-    return Text(f"{points:+.1f}" + ("*" if marked and not is_naive else ""), style=style)
-
-
-def _format(metric: Column, record: Record) -> str:
-    value = record.get(metric.name)
-    return "–" if value is None else metric.format(value)
-
-
-def _shared(records: Sequence[Record], shared: Mapping[str, Any], shown: Sequence[Column]) -> str:
-    first = records[0]
-    same = [f"{name} {value}" for name, value in shared.items() if value != ""]
-    facts = (Column("examples", "examples", str), Column("majority", "majority", _percent))
-    hidden = [metric for metric in COLUMNS if metric not in shown and metric.name != "coverage"]
-    same += [
-        f"{metric.name.removesuffix('_rate')} {_format(metric, first)}"
-        for metric in (*facts, *hidden)
-        if first.get(metric.name) is not None
-        and all(record.get(metric.name) == first[metric.name] for record in records)
-    ]
-    return ("all cells: " if len(records) > 1 else "") + " · ".join(same) if same else ""
-
-
-def _uncertainty(records: Sequence[Record]) -> str:
-    counts = sorted({record["seeds"] for record in records if "seeds" in record})
-    if not counts:
-        return "accuracy with its 95 % interval; shares in %"
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    return f"means over {seeds} seeds, accuracy ± its standard deviation; shares in %"
-
-
-def _comparison(are_naive: Sequence[bool], is_given: bool) -> str:
-    if is_given:
-        return "Δ: points of accuracy above the baseline"
-    if not any(are_naive):
-        return "Δ: points of accuracy above the first cell, as no cell has a zero-shot counterpart"
-    naive = "Δ: points of accuracy above zero-shot on both sides, the other choices equal"
-    stand_in = "*: above the first cell of the data set, as there is no such baseline"
-    return naive if all(are_naive) else f"{naive}\n{stand_in}"
+    return max(map(cell_len, text.split("\n")))

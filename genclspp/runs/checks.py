@@ -7,9 +7,11 @@ cells that have run before.
 from functools import partial
 
 from genclspp.inference import metrics
-from genclspp.models import weights
+from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
-from genclspp.prompts.draft import Prompts
+from genclspp.prompts import render, thoughts
+from genclspp.prompts.draft import Draft, Prompts
+from genclspp.prompts.surfaces import check_surfaces
 from genclspp.runs.plan import Memory
 from genclspp.runs.terminal import hush_libraries
 from genclspp.settings import Cell
@@ -34,6 +36,13 @@ def check_metrics(cell: Cell, task: Task, memory: Memory) -> None:
     """Raise UserError where a metric of the user's own fails on a few predictions."""
     of = (cell.metrics, task.labels)
     memory.once(partial(metrics.check, *of), "check of the metrics", *of)
+
+
+def check_answers(base: Policy, draft: Draft) -> None:
+    """Raise UserError where an answer does not survive the tokenizer's round trip."""
+    before = thoughts.SAMPLE if draft.thought_tokens else ""  # the tags have to survive it as well
+    joint = render.joint(draft, tokenizers.frame(base))
+    tokenizers.check_answers(base, check_surfaces(render.answers(draft)), before + joint)
 
 
 def check_rewards(cell: Cell, side: Prompts, memory: Memory) -> None:

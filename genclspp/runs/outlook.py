@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from genclspp.report import records
-from genclspp.report.summary import duration
+from genclspp.report.figures import duration
 from genclspp.runs.ledger import Entry
 from genclspp.settings import Cell
 from genclspp.store.artifacts import Step, manifest
@@ -28,9 +28,11 @@ class Outlook:
         return Entry(number, heading, records.path_of(cell).stem, steps=steps_of(self.steps[number - 1]))
 
     def shared(self) -> str:
-        """What all cells share, such as "dataset trec6 · model smollm2 · …"."""
+        """What all cells share, such as "dataset trec6 · model smollm2 · …", as far as their methods know it."""
         apart = {name for each in self._apart for name in each}
-        return " · ".join(f"{name} {value}" for name, value in self._words[0].items() if name not in apart)
+        known = {name: value for each in self._words[::-1] for name, value in each.items()}
+        names = dict.fromkeys(name for each in self._words for name in each)
+        return " · ".join(f"{name} {known[name]}" for name in names if name not in apart)
 
     def left(self, cell: Cell) -> str | None:
         """How long the sweep may take from the start of `cell` on: a text, or None if nothing is known yet.
@@ -102,5 +104,7 @@ def join_sides(cells: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
 def tell_apart(cells: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Of the words of each cell, those in which the cells differ."""
     names = dict.fromkeys(name for each in cells for name in each)
-    differing = [name for name in names if len({each.get(name) for each in cells}) > 1]
+    differing = [
+        name for name in names if len({each.get(name) for each in cells if records.concerns(each, name)}) > 1
+    ]
     return [{name: each[name] for name in differing if name in each} for each in cells]

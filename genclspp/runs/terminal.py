@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from genclspp.progress import Log
-from genclspp.report.summary import duration
+from genclspp.report.figures import duration
 from genclspp.runs.ledger import Entry
 
 ROLE = 19  # characters of the longest role, "complete_validation"

@@ -1,4 +1,4 @@
-"""Learners: methods of reinforcement learning. A new one is a class of this form and a YAML in conf/rl."""
+"""Learners: kinds of reinforcement learning. A new one is a class of this form and a YAML in conf/rl."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -85,7 +85,7 @@ def test_every_experiment_expands_into_different_valid_cells(choice: str):
     config = composed(f"experiment={choice}")
     cells = [compose.cell(one.config) for one in jobs(config)]
     assert len(cells) > 1
-    assert len({(*one.choices.items(), one.seed) for one in cells}) == len(cells)
+    assert len({(*one.choices.items(), *one.knobs.items(), one.seed) for one in cells}) == len(cells)
     assert {one.sweep for one in cells} == {choice}
     assert str(config.hydra.mode).endswith("MULTIRUN")
 
@@ -95,6 +95,20 @@ def test_every_experiment_takes_every_model(model: str):
     words = [f"model={model}", *([f"model.{PLACES[model]}"] if model in PLACES else [])]
     for choice in choices("experiment"):
         assert cell(f"experiment={choice}", *words).model == cell(*words).model
+
+
+def test_an_experiment_may_be_several_grids_and_the_command_line_comes_last():
+    cells = [compose.cell(one.config) for one in jobs(composed("experiment=warmup"))]
+    found = {(one.choices["sft"], one.choices["rl"]) for one in cells}
+    assert found == {("none", rl) for rl in ("none", "grpo", "expected")} | {
+        ("full", rl) for rl in ("none", "matched", "grpo", "expected")
+    }
+    assert len(cells) == 3 * len(found)
+    cells = [compose.cell(one.config) for one in jobs(composed("experiment=warmup", "rl=none", "seed=1"))]
+    assert {(one.choices["sft"], one.choices["rl"], one.seed) for one in cells} == {
+        ("none", "none", 1),
+        ("full", "none", 1),
+    }
 
 
 def test_the_pairings_are_the_three_by_three_matrix():

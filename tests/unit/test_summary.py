@@ -1,10 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from genclspp.report.summary import duration, find_baseline, show, table
+from genclspp.report.figures import duration
+from genclspp.report.results import Results
+from genclspp.report.summary import compare, grid, show
+from tests import sweeps
 
 Record = dict[str, Any]
 
@@ -38,16 +42,21 @@ def record(train: str = "zero_shot", infer: str = "zero_shot", accuracy: float =
     } | changes
 
 
-def printed(records: list[Record], width: int = 120) -> str:
+def printed(found: Results | list[Record], width: int = 120) -> str:
     console = Console(width=width, highlight=False, color_system=None)
     with console.capture() as captured:
-        show(records, console)
+        show(found if isinstance(found, Results) else bare(found), console)
     return captured.get()
 
 
-def cells(records: list[Record], baseline: Record | None = None, width: int = 120) -> list[list[str]]:
+def bare(records: list[Record]) -> Results:
+    """Results of records without predictions."""
+    return Results(records, Path("nowhere"))
+
+
+def cells(found: Results | list[Record], width: int = 120) -> list[list[str]]:
     """The heading and the rows of the table, as plain text."""
-    columns = table(records, baseline, width).columns
+    columns = grid(*compare(found if isinstance(found, Results) else bare(found)), width).columns
     return [
         [str(column.header).replace("\n", " ") for column in columns],
         *([str(cell) for cell in row] for row in zip(*(column.cells for column in columns), strict=True)),
@@ -74,13 +83,13 @@ def test_each_cell_is_compared_with_zero_shot_and_the_same_other_choices():
 
 def test_without_a_baseline_the_first_cell_stands_in_and_that_is_said():
     records = [record("icl", "icl", 0.85), record("numeric", "numeric", 0.8)]
-    assert [row[2] for row in cells(records)[1:]] == ["first", "-5.0"]
-    assert "above the first cell, as no cell has a zero-shot counterpart" in printed(records)
+    assert [row[2] for row in cells(records)[1:]] == ["base", "-5.0"]
+    assert "above the first cell" in printed(records)
 
 
 def test_where_prompts_are_equal_everywhere_the_first_cell_is_the_baseline():
     records = [record(rl="matched", accuracy=0.8), record(rl="grpo", accuracy=0.9)]
-    assert [row[2] for row in cells(records)[1:]] == ["first", "+10.0"]
+    assert [row[2] for row in cells(records)[1:]] == ["base", "+10.0"]
     assert "above the first cell" in printed(records)
 
 
@@ -92,27 +101,28 @@ def test_a_stand_in_beside_real_baselines_is_marked():
 
 def test_the_baseline_needs_no_knob_of_a_strategy_that_it_does_not_have():
     few, many = (record("icl", "icl", 0.9, **{"strategy.icl.shots": shots}) for shots in (1, 3))
-    naive = record()
-    assert find_baseline(few, [naive, few, many]) == (naive, True)
-    assert find_baseline(few, [record(**{"rl.examples": 64}), few]) == (record(**{"rl.examples": 64}), False)
+    assert [row[2:4] for row in cells([record(), few, many])[1:]] == [
+        ["80.0 77.0–82.0", "base"],
+        ["90.0 87.0–92.0", "+10.0"],
+        ["90.0 87.0–92.0", "+10.0"],
+    ]
+    other = record(accuracy=0.7, **{"rl.examples": 64})
+    assert [row[2] for row in cells([other, few])[1:]] == ["base", "+20.0"]
+    assert "above the first cell" in printed([other, few])
 
 
 def test_a_stand_in_is_of_the_same_data_set():
-    records = [record(), record("icl", "icl", dataset="trec"), record("numeric", "numeric", dataset="trec")]
-    assert find_baseline(records[2], records) == (records[1], False)
-
-
-def test_a_given_baseline_is_compared_with_all():
-    records = [record("icl", "icl", 0.85), record("numeric", "numeric", 0.8)]
-    assert [row[2] for row in cells(records, record(accuracy=0.5))[1:]] == ["+35.0", "+30.0"]
+    records = [record(), record("icl", "icl", dataset="trec"), record("numeric", "numeric", 0.7, dataset="trec")]
+    records.append(record("icl", "icl", 0.9))
+    assert [row[3] for row in cells(records)[1:]] == ["base", "base", "-10.0*", "+10.0"]
 
 
 def test_what_is_equal_everywhere_is_named_once_below():
     text = printed([record(), record("icl", "icl", 0.9)])
     assert text.count("tickets") == text.count("minilm") == text.count("reward correct") == 1
-    assert "all cells: dataset tickets · model minilm · decode ppl" in text
-    assert "examples 500 · majority 17.0 · invalid 0.0" in text
-    assert "commit" not in text
+    assert "All cells: dataset tickets · model minilm · decode ppl" in text
+    assert "examples 500 · majority 17.0 · invalid 0.0" in " ".join(text.split())
+    assert "version" not in text
     assert "0a1b2c" not in text
 
 
@@ -174,7 +184,7 @@ def test_cells_that_differ_in_seed_alone_are_one_row():
     heading, *rows = cells([*plain, *shown])
     assert "seed" not in heading
     assert [row[:3] for row in rows] == [["zero_shot", "80.0 ± 10.0", "base"], ["icl", "85.0 ± 10.0", "+5.0"]]
-    assert "means over 3 seeds, accuracy ± its standard deviation" in printed([*plain, *shown])
+    assert "mean ± standard deviation over n = 3 seeds (0, 1, 2)" in printed([*plain, *shown])
 
 
 def test_a_row_of_one_seed_beside_others_says_so():
@@ -182,7 +192,37 @@ def test_a_row_of_one_seed_beside_others_says_so():
     assert [row[1:3] for row in rows] == [["80.0 ± 0.0", "base"], ["90.0 n=1", "+10.0"]]
 
 
-def test_where_no_cell_is_repeated_the_seed_is_a_choice():
-    heading, *rows = cells([record(seed=0), record("icl", "icl", seed=1)])
-    assert heading[:2] == ["strategy", "seed"]
-    assert [row[:2] for row in rows] == [["zero_shot", "0"], ["icl", "1"]]
+def test_where_no_cell_is_repeated_there_is_no_deviation():
+    records = [record(seed=0), record("icl", "icl", seed=1)]
+    assert [row[:2] for row in cells(records)[1:]] == [["zero_shot", "80.0 77.0–82.0"], ["icl", "80.0 77.0–82.0"]]
+    assert "accuracy in % of one seed each (0, 1)" in printed(records)
+
+
+def test_what_is_tested_is_marked_and_said(tmp_path: Path):
+    found = [
+        sweeps.add(tmp_path, right + 0.01 * seed, seed, train=name, infer=name)
+        for name, right in (("zero_shot", 0.6), ("icl", 0.62), ("numeric", 0.9))
+        for seed in (0, 1, 2)
+    ]
+    heading, *rows = cells(sweeps.results(tmp_path, *found))
+    assert heading[1:4] == ["accuracy", "Δ", "95 % of Δ"]
+    assert [row[2] for row in rows] == ["base", "+2.0", "+30.0†"]
+    low, high = map(float, rows[2][3].split(" to "))
+    assert low < 30 < high
+    text = " ".join(printed(sweeps.results(tmp_path, *found)).split())
+    assert "one family of 4 tests (2 gains and 2 comparisons with the best of a column)" in text
+    assert "chosen by accuracy on the validation examples" in text
+    assert "95 % of Δ" not in cells(sweeps.results(tmp_path, *found), width=60)[0]
+
+
+def test_a_method_without_prompts_is_compared_with_zero_shot_prompts(tmp_path: Path):
+    found = [
+        sweeps.add(tmp_path, 0.6, seed, method="generative", train="zero_shot", infer="zero_shot")
+        for seed in (0, 1)
+    ]
+    found.append(
+        sweeps.add(tmp_path, 0.8, method="svm", is_random=False, train=None, infer=None, decode=None, rl=None)
+    )
+    heading, *rows = cells(sweeps.results(tmp_path, *found))
+    assert heading[:2] == ["method", "accuracy"]
+    assert [row[:3] for row in rows] == [["generative", "60.0 ± 0.0", "base"], ["svm", "80.0 73.9–85.0", "+20.0†"]]

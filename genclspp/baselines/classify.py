@@ -1,0 +1,66 @@
+"""The stage of every baseline: it learns from the training examples, and scores the labels of others."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.special import log_softmax
+
+from genclspp import progress
+from genclspp.baselines.method import Method, Problem
+from genclspp.inference.score import SCORES
+from genclspp.models.policy import Policy
+from genclspp.progress import Watch
+from genclspp.store.artifacts import stage
+from genclspp.store.files import write_json
+from genclspp.suggest import UserError, blame, is_ours
+from genclspp.task import Example
+
+
+@stage("classify", version=1)
+def classify(
+    method: Method,
+    train: Sequence[Example],
+    queries: Sequence[Example],
+    labels: Sequence[str],
+    language: str,
+    seed: int,
+    policy: Policy | None,
+    watch: Watch,
+    batch_size: int,
+    out: Path,
+) -> None:
+    """Leave a log-probability of each label for each query, in order, as the stage score does.
+
+    queries: without their labels, of which neither scores nor keys may know anything
+    policy:  for a method that reads a model, else None
+    raises:  UserError where a method of the user's own fails, or returns other scores than (queries, labels)
+    """
+    problem = Problem(train, queries, labels, language, seed, policy, batch_size, watch)
+    logprobs = log_softmax(compute(method, problem), axis=1)
+    rows = [
+        {"logprobs": row.tolist(), "lengths": [1] * len(labels), "constrained": int(row.argmax())}
+        for row in logprobs
+    ]
+    progress.write(out / SCORES, rows, len(rows), iter, watch)
+    write_json(out / "summary.json", {"queries": len(rows)})
+
+
+def compute(method: Method, problem: Problem) -> np.ndarray:
+    """The scores of a method, (queries, labels).
+
+    Raises UserError where a method of the user's own raises an error, or returns anything else.
+    """
+    kind, wanted = type(method), (len(problem.queries), len(problem.labels))
+    try:
+        scores = np.asarray(method.scores(problem), dtype=float)
+    except Exception as error:
+        if is_ours(method) or isinstance(error, UserError):
+            raise
+        raise UserError(f"the method {kind.__name__} raised {blame(error, inspect.getfile(kind))}") from error
+    if scores.shape != wanted:
+        raise UserError(f"the method {kind.__name__} returned scores of shape {scores.shape}; expected {wanted}")
+    if not np.isfinite(scores).all():
+        raise UserError(f"the method {kind.__name__} returned NaN or infinite scores; expected finite ones")
+    return scores

@@ -1,0 +1,26 @@
+"""The most frequent label: what a method that never reads the text is right on."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from genclspp.baselines.method import Problem
+from genclspp.task import Task
+
+
+@dataclass(frozen=True)
+class Majority:
+    """Always the most frequent label of the training examples; its probabilities are their shares."""
+
+    is_random: ClassVar[bool] = False
+    reads_model: ClassVar[bool] = False
+
+    def check(self, task: Task) -> None: ...
+
+    def scores(self, problem: Problem) -> np.ndarray:
+        counts = Counter(example.label for example in problem.train)
+        # One more of each (Laplace), so that a label without training examples has a logarithm.
+        logs = np.log([counts[label] + 1 for label in problem.labels])
+        return np.tile(logs, (len(problem.queries), 1))

@@ -1,0 +1,91 @@
+"""How the numbers of records are written for people, and which way is better."""
+
+import math
+import re
+
+MISSING = "–"
+# Metrics shown in %.
+SHARE = re.compile(
+    r"(validation/)?"
+    r"(f1/.*|(accuracy|macro_f1)\w*|selective_accuracy|coverage|majority|demonstration_vote|\w+_(rate|share))"
+)
+# Metrics of which less is better.
+LOSS = re.compile(
+    r"(validation/)?(nll|brier|ece|invalid_rate|mean_rank_distance|(truncated|unclosed)_share)"
+    r"|(seconds|tokens|memory)(/.*)?"
+)
+
+
+def is_share(metric: str) -> bool:
+    return SHARE.fullmatch(metric) is not None
+
+
+def is_loss(metric: str) -> bool:
+    return LOSS.fullmatch(metric) is not None
+
+
+def scaled(metric: str, value: float) -> float:
+    """A value as tables show it: shares in %."""
+    return 100 * value if is_share(metric) else value
+
+
+def value(metric: str, found: float | None, sign: str = "") -> str:
+    """A value of a metric, in its unit: shares in %, times to two units, memory in MB or GB.
+
+    >>> value("accuracy", 0.8512), value("ece", 0.0314), value("seconds/sft", 61), value("memory/sft", 2.5e9)
+    ('85.1', '0.031', '1m01', '2.50 GB')
+    """
+    if found is None or not math.isfinite(found):
+        return MISSING
+    kind = metric.partition("/")[0]
+    if kind == "seconds" and not sign:
+        return duration(found)
+    if kind == "memory" and not sign:
+        return f"{found / 1e9:.2f} GB" if found >= 1e9 else f"{found / 1e6:.0f} MB"
+    shown = scaled(metric, found)
+    if kind in ("tokens", "examples"):
+        return format(shown, f"{sign},.0f")
+    places = 1 if is_share(metric) or abs(shown) >= 100 else 3
+    return format(shown, f"{sign}z.{places}f")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text, to two units.
+
+    >>> [duration(s) for s in (0.4, 59, 61, 3725)]
+    ['0 s', '59 s', '1m01', '1h02']
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}"
+
+
+def percent(share: float | None) -> str:
+    """A relative gain.
+
+    >>> percent(0.125), percent(float("nan"))
+    ('+12.5 %', '–')
+    """
+    return MISSING if share is None or not math.isfinite(share) else f"{100 * share:+z.1f} %"
+
+
+def probability(p: float | None) -> str:
+    """A p-value, to two digits after its zeros, and never as 0.
+
+    >>> [probability(p) for p in (0.0000012, 0.0123, 0.25)]
+    ['<0.0001', '0.012', '0.25']
+    """
+    if p is None:
+        return MISSING
+    if p < 0.0001:
+        return "<0.0001"
+    return format(p, ".2f" if p >= 0.0995 else ".2g")
+
+
+def between(metric: str, low: float | None, high: float | None, sign: str = "") -> str:
+    """An interval, such as "82.1 to 87.9"; empty where there is none."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"{value(metric, low, sign)} to {value(metric, high, sign)}"

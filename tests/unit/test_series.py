@@ -1,0 +1,40 @@
+"""Series: records that differ in seed alone."""
+
+import random
+from typing import Any
+
+from genclspp.report.series import find_duplicates, gather, values
+
+Record = dict[str, Any]
+ACCURACIES = {"none": (0.5, 0.6, 0.64), "grpo": (0.55, 0.63, 0.7)}
+
+
+def record(rl: str, seed: int, accuracy: float, **changes: Any) -> Record:
+    same = {"name": "dev", "dataset": "tickets", "train": "icl", "infer": "icl"}
+    return same | {"rl": rl, "seed": seed, "accuracy": accuracy} | changes
+
+
+def sweep() -> list[Record]:
+    return [record(rl, seed, value) for rl, found in ACCURACIES.items() for seed, value in enumerate(found)]
+
+
+def test_series_hold_the_records_that_differ_in_seed_alone():
+    found = gather([*sweep(), record("none", 0, 0.1, dataset="trec")])
+    assert [(one.words["dataset"], one.words["rl"], len(one.records)) for one in found] == [
+        ("tickets", "none", 3),
+        ("tickets", "grpo", 3),
+        ("trec", "none", 1),
+    ]
+    assert not find_duplicates(found)
+    assert len(find_duplicates(gather([*sweep(), record("none", 2, 0.9)]))) == 1
+
+
+def test_a_series_does_not_depend_on_the_order_of_records():
+    found = sweep()
+    random.Random(0).shuffle(found)
+    assert {one.words["rl"]: one for one in gather(found)} == {one.words["rl"]: one for one in gather(sweep())}
+
+
+def test_a_missing_value_is_no_value():
+    (one,) = gather([record("grpo", 3, 0.5, ece=0.1), record("grpo", 4, 0.5, ece=None)])
+    assert values(one, "ece") == {3: 0.1}
