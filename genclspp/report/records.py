@@ -1,7 +1,9 @@
 """Records: flat JSON of what a cell chose, measured and spent; written at its end, read for tables."""
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,8 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
     """The record of a cell whose steps have been carried out.
 
     Steps with the same role (one per fold, say) are summed up (of their peaks of memory, the highest counts), and
-    the record holds the first one's key. "policy" is the folder of the last training stage, relative to outputs.
+    the record holds the first one's key; what each of them took stands beside it, see `_several`. "policy" is the
+    folder of the last training stage, relative to outputs.
     """
     record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed, **cell.knobs, **measured}
     manifests = [manifest(step.artifact.path) for step in steps]
@@ -67,7 +70,25 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
             elif name.startswith(f"{role}/"):
                 record[name] = value
     record["seconds"] = round(sum(written["seconds"] for written in manifests), 3)
-    return record | _origin(manifests)
+    return record | _several(steps, manifests) | _origin(manifests)
+
+
+def _several(steps: Sequence[Step], manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What each step of a role with several took: "artifact/mine_sft/2", "seconds/mine_sft/2", … of the second.
+
+    Cells may share some of these and not others, so that their sums do not tell what was paid twice.
+    """
+    found: dict[str, Any] = {}
+    roles = Counter(step.role for step in steps)
+    numbers = Counter[str]()
+    for step, written in zip(steps, manifests, strict=True):
+        numbers[step.role] += 1
+        if roles[step.role] > 1:
+            place = f"{step.role}/{numbers[step.role]}"
+            found[f"artifact/{place}"] = step.artifact.key
+            taken = {**written, "tokens": summary(step.artifact.path).get("tokens")}
+            found |= {f"{of}/{place}": taken[of] for of in ("seconds", "tokens", "memory") if taken.get(of)}
+    return found
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -107,10 +128,22 @@ def read_sweeps(results: Path, sweeps: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The records of a sweep, `outputs/results/<name>`, by file name; raises UserError for a broken one."""
+    """The records of a sweep, `outputs/results/<name>`, in its order; raises UserError for a broken one.
+
+    The order is that of the numbers in the sweep's ledger; without a ledger, and behind it, that of file names.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; expected the records of a sweep, outputs/results/NAME")
-    return [_read_one(path) for path in sorted(folder.glob("*.json"))]
+    return [_read_one(path) for path in sorted(folder.glob("*.json"), key=_place)]
+
+
+def _place(path: Path) -> tuple[float, str]:
+    """Sort key of a record's file."""
+    try:
+        number = json.loads((path.parent / "ledger" / path.name).read_text(encoding="utf-8"))["number"]
+    except (OSError, ValueError, LookupError, TypeError):
+        number = math.inf
+    return float(number), path.name
 
 
 def words(records: Sequence[Record]) -> list[str]:

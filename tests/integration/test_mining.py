@@ -1,6 +1,7 @@
 """Language models as scorers: out of fold or zero-shot, through the store, checked before anything is computed."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from genclspp.data import sampling, tickets
 from genclspp.models import folders
 from genclspp.models.policy import Policy
+from genclspp.report.cost import stages
 from genclspp.runs.plan import Memory, Plan
 from genclspp.selection import scorers
 from genclspp.selection.scorers import Training
@@ -95,6 +97,15 @@ def test_every_scorer_is_carried_out_once_and_the_record_stays_that_of_the_cell(
     assert record["artifact/mine"] == mine.name
     (sft,) = [path for path in artifacts(outputs, "sft") if path.name == record["artifact/sft"]]
     assert record["artifact/mine_sft"] in {path.name for path in artifacts(outputs, "sft")} - {sft.name}
+    # What each fold took stands beside their sum, as cells may share some of the folds.
+    folds = {record[f"artifact/mine_sft/{fold}"]: record[f"seconds/mine_sft/{fold}"] for fold in (1, 2)}
+    assert folds.keys() == {path.name for path in artifacts(outputs, "sft")} - {sft.name}
+    assert sum(folds.values()) == pytest.approx(record["seconds/mine_sft"])
+    assert Counter(stage.role for stage in stages(record) if "mine" in stage.role) == {
+        "mine_sft": 2,
+        "mine_score": 4,
+        "mine": 1,
+    }
     assert record["seconds/sft"] == json.loads((sft / "manifest.json").read_text())["seconds"]
     assert record["tokens/sft"] == json.loads((sft / "summary.json").read_text())["tokens"]
     report = json.loads((mine / "report.json").read_text())

@@ -1,0 +1,34 @@
+"""How charts name cells: by what tells them apart, in the words of the command line."""
+
+from collections.abc import Sequence
+
+from genclspp.report.records import STRATEGY, are_sides_equal, chosen, is_knob_of
+from genclspp.report.series import Series
+
+SIDES = ("train", "infer")
+
+
+def telling(series: Sequence[Series]) -> list[str]:
+    """The words in which cells differ; if sides are equal in all of them, "strategy" stands for both."""
+    records = [each.words for each in series]
+    names = list(dict.fromkeys(name for each in records for name in each))
+    if are_sides_equal(records):
+        names = [STRATEGY if name == "train" else name for name in names if name != "infer"]
+    return [name for name in names if len({str(chosen(each, name)) for each in records}) > 1]
+
+
+def name(series: Series, words: Sequence[str]) -> str:
+    """A cell by some of its words: "train=icl infer=numeric rl=none"."""
+    found = ((word, chosen(series.words, word)) for word in words)
+    return " ".join(f"{word}={choice}" for word, choice in found if choice is not None)
+
+
+def side(series: Series, of: str) -> str:
+    """The prompts of a side, with its knobs: "icl shots=3"."""
+    choice = str(series.words.get(of))
+    knobs = [
+        f"{word.rpartition('.')[2]}={value}"
+        for word, value in series.words.items()
+        if value is not None and is_knob_of(word, (STRATEGY, of)) and word.split(".")[1] in choice.split("+")
+    ]
+    return " ".join([choice, *knobs])
