@@ -14,8 +14,8 @@ from typing import Any, Literal
 from genclspp.inference.metrics import Prediction
 from genclspp.progress import Log
 from genclspp.report import measures
+from genclspp.report.chart import Chart
 from genclspp.runs.wandb_content import (
-    Chart,
     confusion_plot,
     figure,
     flatten,

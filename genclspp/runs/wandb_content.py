@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 from genclspp.inference.metrics import INVALID, Prediction, confusion
+from genclspp.report.chart import Chart
 
 TABLE_ROWS = 500  # at most, in the table of predictions
 TEXT_LENGTH = 1000  # characters at most of a text in it
@@ -73,17 +74,6 @@ def tags(choices: Mapping[str, str]) -> list[str]:
     """One tag per choice, such as "train:icl"; those over W&B's limit of 64 characters end in a hash."""
     found = [f"{name}:{value}" for name, value in choices.items() if value]
     return [tag if len(tag) <= 64 else f"{tag[:55]}~{sha256(tag.encode()).hexdigest()[:8]}" for tag in found]
-
-
-class Chart(Protocol):
-    """What is logged of a chart: `report.chart.Chart`, for one."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def figure(self) -> Mapping[str, Any]: ...
 
 
 def figure(chart: Chart) -> Any:

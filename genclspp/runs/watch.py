@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from genclspp.report.summary import duration
+from genclspp.report.figures import duration
 from genclspp.runs.ledger import Entry
 from genclspp.runs.standing import Role, Standing, since
 

@@ -8,15 +8,16 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from genclspp.report import measures
+from genclspp.report.charts import pairing
 from genclspp.report.measures import Measure
 from genclspp.report.records import Record, split_words
+from genclspp.report.series import gather
 from genclspp.runs.aggregates import TESTED
 from genclspp.suggest import UserError
 
 # Columns of W&B that say nothing here: runs are made by programs, and their tags repeat the choices.
 HIDDEN = ("notes", "tags", "createdAt", "duration", "username", "sweep", "host")
 FIGURES = ("mean", "sd", "low", "high", "gain", "gain_low", "gain_high", "p_holm", "detectable")
-CHARTS = (("pairing-1", "pairings"), ("reliability", "reliability"))  # id and heading of those that runs log
 ORDER = ("accuracy/mean", "accuracy")  # aggregates first, then results, the best first
 
 
@@ -58,7 +59,7 @@ def plan(sweeps: Sequence[str], records: Sequence[Record]) -> View:
     """The view of sweeps with these records."""
     differing, shared = split_words(records)
     sections = {
-        "Result": [*(Panel("chart", title, id_) for id_, title in CHARTS), *_bars("result", records), *_gains()],
+        "Result": [*_charts(records), *_bars("result", records), *_gains()],
         "Calibration": _bars("calibration", records),
         "Training curves": _curves("training") if _have("artifact/sft", records) else [],
         "RL health": _curves("rl") if _have("artifact/rl", records) else [],
@@ -157,6 +158,13 @@ def _panel(panel: Panel, place: str) -> Any:
         made = wr.BarPlot(title=panel.title, metrics=[panel.name], max_bars_to_show=100)
     made._id = _id(place)  # else it is drawn by chance, and the same view is never the same twice
     return made
+
+
+def _charts(records: Sequence[Record]) -> list[Panel]:
+    """The charts that `aggregates.mirror` logs, under their ids."""
+    pairings = range(1, 1 + min(len(pairing.matrices(gather(records))), pairing.MOST))
+    reliability = Panel("chart", "reliability", "reliability")
+    return [*(Panel("chart", f"pairings {place}", f"pairing-{place}") for place in pairings), reliability]
 
 
 def _bars(topic: measures.Topic, records: Sequence[Record]) -> list[Panel]:

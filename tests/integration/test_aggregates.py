@@ -3,11 +3,10 @@
 import logging
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from genclspp.report import statistics
+from genclspp.report import summary
 from genclspp.report.results import Results
 from genclspp.runs import tracking
 from genclspp.runs.aggregates import TESTED, mirror, summaries
@@ -31,7 +30,12 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def mirrored(root: Path) -> dict[str, Run]:
-    return {run.name: run for run in read_runs(root / "wandb")}
+    """Name -> run of each cell."""
+    return {run.name: run for run in read_runs(root / "wandb") if run.name.startswith("aggregate ")}
+
+
+def charts(run: Run) -> set[str]:
+    return {path.name.partition("_")[0] for path in run.folder.rglob("files/media/plotly/*")}
 
 
 def test_every_cell_has_a_run_with_the_figures_of_results(tmp_path: Path):
@@ -43,7 +47,7 @@ def test_every_cell_has_a_run_with_the_figures_of_results(tmp_path: Path):
     baseline, better = found.series
     for series, run in zip(found.series, runs.values(), strict=True):
         assert (run.summary["seeds"], run.config["seed"]) == (3, [0, 1, 2])
-        assert run.summary["baseline"] == "rl=none"
+        assert run.summary["baseline"] == "the first cell"
         assert f"rl:{series.words['rl']}" in run.tags
         for metric in TESTED:
             level = found.level(series, metric)
@@ -54,7 +58,7 @@ def test_every_cell_has_a_run_with_the_figures_of_results(tmp_path: Path):
         told = runs["aggregate rl=grpo"].summary
         names = ("gain", "gain_low", "gain_high", "p", "p_holm", "detectable")
         assert [told[f"{metric}/{name}"] for name in names] == pytest.approx(
-            [gain.mean, gain.low, gain.high, gain.p, gain.p, gain.detectable]
+            [gain.mean, gain.low, gain.high, gain.p, told[f"{metric}/p_holm"], gain.detectable]
         )
         assert f"{metric}/gain" not in runs["aggregate rl=none"].summary
     assert runs["aggregate rl=grpo"].summary["ece/mean"] == pytest.approx(
@@ -62,22 +66,24 @@ def test_every_cell_has_a_run_with_the_figures_of_results(tmp_path: Path):
     )
 
 
-def test_p_is_corrected_for_all_gains_of_the_sweep(tmp_path: Path):
+def test_p_is_that_of_the_table_at_the_end_of_the_sweep(tmp_path: Path):
     rights = {"none": 0.5, "grpo": 0.6, "rloo": 0.65, "expected": 0.7}
     records = [add(tmp_path, rl, seed, right) for rl, right in rights.items() for seed in range(3)]
-    found = summaries(Results(records, tmp_path / "artifacts"))
+    results = Results(records, tmp_path / "artifacts")
     for metric in TESTED:
-        raw = [summary[f"{metric}/p"] for summary in found[1:]]
-        assert [summary[f"{metric}/p_holm"] for summary in found[1:]] == pytest.approx(statistics.holm(raw))
+        entries = list(summary.compare(results, metric)[0].entries.values())
+        for told, entry in zip(summaries(results), entries, strict=True):
+            assert told.get(f"{metric}/p_holm") == entry.corrected
+            assert told.get(f"{metric}/p", 0) <= told.get(f"{metric}/p_holm", 0)
+    assert "accuracy/p" not in summaries(results)[0]
 
 
 def test_zero_shot_on_both_sides_is_the_baseline_where_there_is_one(tmp_path: Path):
     naive = {"train": "zero_shot", "infer": "zero_shot", "digest/test": "60"}
     records = [add(tmp_path, "grpo", seed, 0.9) for seed in range(2)]
     records += [add(tmp_path, "grpo", seed, 0.5, examples=61, **naive) for seed in range(2)]
-    assert [summary["baseline"] for summary in summaries(Results(records, tmp_path / "artifacts"))] == [
-        "strategy=zero_shot"
-    ] * 2
+    told = summaries(Results(records, tmp_path / "artifacts"))
+    assert {each["baseline"] for each in told} == {"zero-shot on both sides, all else equal"}
 
 
 def test_a_cell_with_one_seed_has_a_run_without_a_deviation(tmp_path: Path):
@@ -116,21 +122,18 @@ def test_running_again_replaces_what_has_changed_and_only_that(tmp_path: Path):
     assert (second["aggregate rl=grpo"].summary["seeds"], len(second)) == (4, 2)
 
 
-def test_charts_of_the_sweep_have_a_run_and_those_of_a_cell_are_in_its_own(tmp_path: Path):
-    drawn = {"data": [{"type": "heatmap", "z": [[0.5]]}], "layout": {}}
-    pairings, reliability = (
-        SimpleNamespace(id=id_, title=id_, figure=drawn) for id_ in ("pairings", "reliability")
-    )
-    mirror(sweep(tmp_path, seeds=1), SETTINGS, tmp_path, "dev", [pairings], [[reliability], []])
-    files = {
-        name: {path.name.split("_")[0] for path in run.folder.rglob("files/media/plotly/*")}
-        for name, run in mirrored(tmp_path).items()
-    }
-    assert files == {
-        "aggregate rl=none": {"reliability"},
-        "aggregate rl=grpo": set(),
-        "charts of dev": {"pairings"},
-    }
+def test_charts_of_the_sweep_have_a_run_and_a_cell_shows_how_far_to_trust_it(tmp_path: Path):
+    pairs = [(trained, asked) for trained in ("icl", "numeric") for asked in ("icl", "numeric")]
+    records = [
+        add(tmp_path, f"none{place}", 0, 0.7, train=trained, infer=asked) | {"rl": "none", "sft": "full"}
+        for place, (trained, asked) in enumerate(pairs)
+    ]
+    mirror(Results(records, tmp_path / "artifacts"), SETTINGS, tmp_path, "dev")
+    cells = mirrored(tmp_path)
+    assert [charts(run) for run in cells.values()] == [{"reliability"}] * 4
+    assert list(cells) == [f"aggregate train={trained} infer={asked}" for trained, asked in pairs]
+    (whole,) = (run for run in read_runs(tmp_path / "wandb") if run.name == "charts of dev")
+    assert (whole.job_type, "pairing-1" in charts(whole)) == ("aggregate", True)
 
 
 def test_an_outage_fails_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from genclspp.inference.metrics import Prediction
+from genclspp.report.chart import Chart
 from genclspp.runs import tracking, wandb_content
 from genclspp.runs.tracking import Tracker
 from genclspp.runs.wandb_content import flatten, is_secret, run_id, tags
@@ -21,8 +21,9 @@ CHOICES = {"dataset": "tickets", "model": "tiny", "train": "icl+numeric", "infer
 CONFIG = {"sft": {"args": {"learning_rate": 0.1, "modules": ["q", "v"]}}, "seed": 3, "path": Path("data")}
 SECRET = "hf_ThisMustNeverBeWritten"
 ROOT = Path(__file__).parents[2]
-HEATMAP = SimpleNamespace(
-    id="pairings", title="Which prompts?", figure={"data": [{"type": "heatmap", "z": [[0.5, 0.25]]}], "layout": {}}
+HEATMAP = Chart(
+    *("pairings", "Which prompts?", ""),
+    *({"data": [{"type": "heatmap", "z": [[0.5, 0.25]]}], "layout": {}}, (), ()),
 )
 
 PREDICTIONS = [

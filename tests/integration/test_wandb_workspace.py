@@ -78,7 +78,6 @@ def test_the_view_that_is_saved(outputs: Path):
     sections = {one["name"]: one for one in section["panelBankConfig"]["sections"]}
     assert list(sections) == ["Result", "Calibration", "Training curves", "Cost"]  # no RL, no section
     assert panels(sections["Result"]) == {
-        "pairings": ["pairing-1"],
         "reliability": ["reliability"],
         "accuracy ↑": ["accuracy/mean"],
         "macro-F1 ↑": ["macro_f1/mean"],
@@ -122,6 +121,12 @@ def test_what_is_missing_is_said_in_a_sentence(outputs: Path):
     with Server() as server:
         missing = save(outputs, **server.environment, PYTHONPATH=str(outputs))
     assert "wandb-workspaces is not installed; pip install -e '.[workspace]'" in told(missing)
+
+
+def test_a_matrix_of_prompts_has_its_panel():
+    sides = [{"train": trained, "infer": asked} for trained in ("icl", "numeric") for asked in ("icl", "numeric")]
+    view = workspace.plan(["pilot"], [{**RECORD, "sft": "full", "seed": 0, **side} for side in sides])
+    assert view.sections["Result"][0] == workspace.Panel("chart", "pairings 1", "pairing-1")
 
 
 def test_every_measure_has_its_place_in_a_view_with_rl():
