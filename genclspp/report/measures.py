@@ -3,12 +3,12 @@
 A measure is an entry of records or of training curves. Its goal says which direction is better.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Goal = Literal["maximize", "minimize"]
 Unit = Literal["share", "nats", "seconds", "tokens", "bytes", ""]
-Topic = Literal["result", "calibration", "training", "rl", "cost"]
+Topic = Literal["result", "reference", "calibration", "training", "rl", "cost"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ MEASURES = (
     Measure("truncated_share", "truncated", "result", "minimize", "share"),
     Measure("matthews", "Matthews", "result", "maximize"),
     Measure("mean_rank_distance", "rank distance", "result", "minimize"),
+    Measure("majority", "majority", "reference", None, "share"),  # always the most frequent label
+    Measure("demonstration_vote", "vote of the demonstrations", "reference", None, "share"),
     Measure("ece", "ECE", "calibration", "minimize"),
     Measure("nll", "NLL", "calibration", "minimize", "nats"),
     Measure("brier", "Brier", "calibration", "minimize"),
@@ -71,21 +73,31 @@ STAGE_COSTS = (
 )
 BY_NAME = {measure.name: measure for measure in MEASURES}
 ON_VALIDATION = "validation/"
+ENDS = ("_low", "_high", "_sd")  # of an interval, and the deviation over seeds
 
 
 def find(name: str) -> Measure | None:
     """The measure under a name of a record or a curve; None for what is no measure.
 
-    >>> find("validation/accuracy").heading, find("tokens/sft").heading
-    ('accuracy on validation', 'tokens of sft')
+    A metric of a user's own that is called a rate or a share is one.
+
+    >>> find("validation/accuracy").heading, find("tokens/sft").heading, find("error_rate").unit
+    ('accuracy on validation', 'tokens of sft', 'share')
     """
     if name.startswith(ON_VALIDATION):
-        known = BY_NAME.get(name.removeprefix(ON_VALIDATION))
-        return known and Measure(name, f"{known.heading} on validation", known.topic, known.goal, known.unit)
-    prefix, slash, role = name.partition("/")
+        known = find(name.removeprefix(ON_VALIDATION))
+        return known and replace(known, name=name, heading=f"{known.heading} on validation")
+    prefix, _, of = name.partition("/")
     for cost in STAGE_COSTS:
-        if slash and prefix == cost.name:
-            return Measure(name, f"{cost.heading} of {role}", "cost", cost.goal, cost.unit)
+        if prefix == cost.name:
+            return replace(cost, name=name, heading=f"{cost.heading} of {of}" if of else cost.heading)
+    if prefix == "f1":
+        return Measure(name, f"F1 of {of}", "result", "maximize", "share")
+    for end in ENDS:
+        if name.endswith(end) and (known := BY_NAME.get(name.removesuffix(end))):
+            return replace(known, name=name)
+    if name.endswith(("_rate", "_share")) and name not in BY_NAME and name.isidentifier():
+        return Measure(name, name.replace("_", " "), "result", None, "share")
     return BY_NAME.get(name)
 
 

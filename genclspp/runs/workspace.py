@@ -82,8 +82,12 @@ def plan(sweeps: Sequence[str], records: Sequence[Record]) -> View:
 
 def outline(view: View) -> str:
     """The view in a few lines."""
+
+    def plain(columns: Sequence[str]) -> str:
+        return ", ".join(column.partition(":")[2].removesuffix(".value") for column in columns)
+
     lines = [f"runs of: {', '.join(view.sweeps)}", f"sorted by: {', then '.join(ORDER)}, the highest first"]
-    lines += [f"columns: {', '.join(view.columns)}", f"hidden columns: {', '.join(view.hidden)}"]
+    lines += [f"columns: {plain(view.columns)}", f"hidden columns: {plain(view.hidden)}"]
     lines += [f"{name}: {', '.join(panel.title for panel in panels)}" for name, panels in view.sections.items()]
     return "\n".join(f"  {line}" for line in lines)
 
@@ -162,9 +166,10 @@ def _panel(panel: Panel, place: str) -> Any:
 
 def _charts(records: Sequence[Record]) -> list[Panel]:
     """The charts that `aggregates.mirror` logs, under their ids."""
-    pairings = range(1, 1 + min(len(pairing.matrices(gather(records))), pairing.MOST))
-    reliability = Panel("chart", "reliability", "reliability")
-    return [*(Panel("chart", f"pairings {place}", f"pairing-{place}") for place in pairings), reliability]
+    count = min(len(pairing.matrices(gather(records))), pairing.MOST)
+    titles = ["pairings"] if count == 1 else [f"pairings {place + 1}" for place in range(count)]
+    pairings = [Panel("chart", title, f"pairing-{place}") for place, title in enumerate(titles, 1)]
+    return [*pairings, Panel("chart", "reliability", "reliability")]
 
 
 def _bars(topic: measures.Topic, records: Sequence[Record]) -> list[Panel]:
