@@ -45,7 +45,7 @@ def test_a_measure_has_a_goal_and_a_unit(name: str, goal: str | None, unit: str)
 
 
 @pytest.mark.parametrize(
-    "name", ["seed", "examples", "artifact/sft", "version/torch", "dataset.test_size", "ece_x"]
+    "name", ["seed", "examples", "artifact/sft", "version/torch", "dataset.path", "ece_x"]
 )
 def test_what_is_no_measure_has_no_description(name: str):
     assert measures.find(name) is None
