@@ -41,6 +41,8 @@ def show(config: DictConfig) -> None:
 
     try:
         cell = compose.cell(config)
+        if cell.method:
+            raise UserError(f"method={cell.choices['method']} reads no prompt; expected method=generative")
         outputs = Path(cell.outputs)
         quiet(outputs / "logs" / cell.sweep / "show_prompts.log", Console())
         memory = Memory()

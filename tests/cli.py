@@ -43,7 +43,7 @@ runpy.run_path("run.py", run_name="__main__")
 """
 FORKING = """
 import gc, json, os, runpy, sys
-import datasets, peft, sklearn, torch, transformers, trl
+import datasets, peft, scipy.stats, sklearn, statsmodels.stats.multitest, torch, transformers, trl
 import genclspp.cli.main, genclspp.pipeline
 
 gc.freeze()  # else the garbage collector of every fork walks, and so copies, all that is imported

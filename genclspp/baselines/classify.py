@@ -11,7 +11,7 @@ from genclspp import progress
 from genclspp.baselines.method import Method, Problem
 from genclspp.inference.score import SCORES
 from genclspp.models.policy import Policy
-from genclspp.progress import Watch
+from genclspp.progress import Silent, Watch
 from genclspp.store.artifacts import stage
 from genclspp.store.files import write_json
 from genclspp.suggest import UserError, blame, is_ours
@@ -43,7 +43,7 @@ def classify(
         {"logprobs": row.tolist(), "lengths": [1] * len(labels), "constrained": int(row.argmax())}
         for row in logprobs
     ]
-    progress.write(out / SCORES, rows, len(rows), iter, watch)
+    progress.write(out / SCORES, rows, len(rows), iter, Silent())
     write_json(out / "summary.json", {"queries": len(rows)})
 
 

@@ -6,8 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from genclspp.baselines.method import Problem
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import POLICY, Policy
@@ -20,6 +18,7 @@ from genclspp.store.files import write_json
 from genclspp.task import Example, Task
 
 if TYPE_CHECKING:
+    import numpy
     from transformers import PreTrainedTokenizerBase
 
 
@@ -35,14 +34,16 @@ class Head:
 
     def check(self, task: Task) -> None: ...
 
-    def scores(self, problem: Problem) -> np.ndarray:
+    def scores(self, problem: Problem) -> "numpy.ndarray":
         """The logits."""
+        import numpy
         import torch
 
         assert problem.policy is not None
         model = weights.load(problem.policy, labels=problem.labels)
-        tokens, rows = tokenizer(problem.policy), encode(problem.policy, problem.queries)
-        scores = np.empty((len(rows), len(problem.labels)))
+        tokens, limit = tokenizer(problem.policy), tokenizers.max_length(problem.policy)
+        rows = encode(problem.policy, problem.queries, limit)
+        scores = numpy.empty((len(rows), len(problem.labels)))
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))  # similar lengths: little padding
         with torch.inference_mode(), autocast(model, problem.policy.settings.precision):
             for start in range(0, len(order), problem.batch_size):
@@ -69,6 +70,7 @@ def fit(
     policy: Policy,
     train: Sequence[Example],
     labels: Sequence[str],
+    max_length: int,
     settings: SftSettings,
     seed: int,
     watch: Watch,
@@ -76,7 +78,8 @@ def fit(
 ) -> None:
     """Train a classification head with the model below it, or with an adapter; leave both, and curves, in `out`.
 
-    raises: UserError if training ends with a NaN or infinite weight
+    max_length: tokens of a text that are read
+    raises:     UserError if training ends with a NaN or infinite weight
     """
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
@@ -87,7 +90,7 @@ def fit(
     places = {label: place for place, label in enumerate(labels)}
     rows: list[dict[str, Any]] = [
         {"input_ids": ids, "labels": places[example.label]}
-        for ids, example in zip(encode(policy, train), train, strict=True)
+        for ids, example in zip(encode(policy, train, max_length), train, strict=True)
     ]
     tokens = tokenizer(policy)
     trainer = Trainer(
@@ -122,9 +125,9 @@ def truncated(policy: Policy, examples: Sequence[Example]) -> tuple[str, ...]:
     )
 
 
-def encode(policy: Policy, examples: Sequence[Example]) -> list[list[int]]:
-    """The tokens of each text, with those that the tokenizer itself puts around it, cut to what fits."""
-    return list(_ids(policy, examples, truncation=True, max_length=tokenizers.max_length(policy)))
+def encode(policy: Policy, examples: Sequence[Example], max_length: int) -> list[list[int]]:
+    """The first tokens of each text, with those that the tokenizer itself puts around it."""
+    return list(_ids(policy, examples, truncation=True, max_length=max_length))
 
 
 def _ids(policy: Policy, examples: Sequence[Example], **how: Any) -> Iterator[list[int]]:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar
 
 from genclspp.baselines.method import Problem
 from genclspp.selection.demonstrations import find_nearest
 from genclspp.suggest import UserError
 from genclspp.task import Task, normalise
+
+if TYPE_CHECKING:
+    import numpy
 
 TIE = 1e-3  # of a vote: what being nearest is worth
 
@@ -41,13 +42,15 @@ class Knn:
                 f"{task.name!r} has {available} different training texts besides the query"
             )
 
-    def scores(self, problem: Problem) -> np.ndarray:
+    def scores(self, problem: Problem) -> "numpy.ndarray":
+        import numpy
+
         near = find_nearest(problem.train, problem.queries, self.k, self.embedder, problem.language)
         shares = [
             count_votes([example.label for example in near[query.id]], problem.labels) for query in problem.queries
         ]
         # A vote is shared by all labels, so that those without one have a logarithm.
-        return np.log(np.array(shares) + 1 / len(problem.labels))
+        return numpy.log(numpy.array(shares) + 1 / len(problem.labels))
 
 
 def count_votes(neighbours: Sequence[str], labels: Sequence[str]) -> list[float]:

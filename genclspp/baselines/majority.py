@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar
 
 from genclspp.baselines.method import Problem
 from genclspp.task import Task
+
+if TYPE_CHECKING:
+    import numpy
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,10 @@ class Majority:
 
     def check(self, task: Task) -> None: ...
 
-    def scores(self, problem: Problem) -> np.ndarray:
+    def scores(self, problem: Problem) -> "numpy.ndarray":
+        import numpy
+
         counts = Counter(example.label for example in problem.train)
         # One more of each (Laplace), so that a label without training examples has a logarithm.
-        logs = np.log([counts[label] + 1 for label in problem.labels])
-        return np.tile(logs, (len(problem.queries), 1))
+        logs = numpy.log([counts[label] + 1 for label in problem.labels])
+        return numpy.tile(logs, (len(problem.queries), 1))

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from genclspp.models.policy import Policy
 from genclspp.progress import Silent, Watch
-from genclspp.selection import linear
 from genclspp.task import Example, Task
+
+if TYPE_CHECKING:
+    import numpy
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,16 @@ class Problem:
     batch_size: int = 32
     watch: Watch = field(default_factory=Silent)
 
-    def in_order(self, scores: Any, seen: Sequence[str]) -> np.ndarray:
+    def in_order(self, scores: Any, seen: Sequence[str]) -> "numpy.ndarray":
         """Scores of all labels, (queries, labels), from those of the labels that a model has seen.
 
         scores: (queries, seen labels); a label that was not seen gets the lowest of the query's scores
         """
-        return linear.in_order(np.asarray(scores), seen, self.labels)
+        import numpy
+
+        from genclspp.selection import linear
+
+        return linear.in_order(numpy.asarray(scores), seen, self.labels)
 
 
 class Method(Protocol):

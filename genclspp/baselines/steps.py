@@ -9,7 +9,7 @@ from genclspp.baselines.classify import classify
 from genclspp.baselines.head import Head
 from genclspp.inference import predict
 from genclspp.inference.predict import Scored
-from genclspp.models import weights
+from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.prompts.draft import Prompt, Prompts
 from genclspp.runs.plan import Memory, Plan
@@ -70,6 +70,7 @@ def _training(cell: Cell, task: Task, base: Policy) -> "partial[None]":
         policy=base,
         train=task.splits["train"],
         labels=task.labels,
+        max_length=tokenizers.max_length(base),
         settings=cell.sft,
         seed=cell.seed,
     )

@@ -1,14 +1,14 @@
 """A linear SVM on TF-IDF features: what counting words is worth."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar
 
 from genclspp.baselines.method import Problem
-from genclspp.selection import linear
 from genclspp.suggest import UserError
 from genclspp.task import Task
+
+if TYPE_CHECKING:
+    import numpy
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Svm:
                 f"{seen[0]!r}; expected two labels or more"
             )
 
-    def scores(self, problem: Problem) -> np.ndarray:
+    def scores(self, problem: Problem) -> "numpy.ndarray":
+        from genclspp.selection import linear
+
         # The solver stops early, so it depends on the order of the examples; sorted, they always have the same.
         train = sorted(problem.train, key=lambda example: (example.text, example.label))
         model = linear.fit(train, problem.language, self.C)

@@ -35,7 +35,7 @@ def check(hydra: Any, cells: Sequence[Cell]) -> None:
 
 
 def _is_off(word: str) -> bool:
-    """Whether a word switches a group off, such as rl=none: it is right for a method without that group as well."""
+    """Whether a word switches a group off, as rl=none does: a method without that group agrees."""
     return word.endswith("=none") and "." not in key_of(word)
 
 

@@ -224,7 +224,7 @@ def test_a_sweep_says_once_what_its_cells_share_and_how_far_it_is(warm: Warm, tm
         "cell 3/4 strategy=numeric decode=ppl",
         "cell 4/4 strategy=numeric decode=ppl_sum",
     ]
-    assert done.out.count("all: dataset tickets · model tiny") == 1
+    assert done.out.count("all: dataset tickets · method generative · model tiny") == 1
     assert timings({"sft": [70.0, 3.4], "score": [2.0], "predict": [0.1, 0.2]}) == "sft 1m13 (2) · score 2 s (1)"
 
 

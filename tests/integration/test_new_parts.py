@@ -148,3 +148,26 @@ def test_metrics_beside_the_usual_ones_stand_in_the_record(tmp_path: Path, warm)
     (record,) = records(tmp_path)
     assert record["mean_rank_distance"] >= 0
     assert -1 <= record["matthews"] <= 1
+
+
+def test_a_method_is_one_file_and_one_yaml(tmp_path: Path):
+    page = (ROOT / "docs" / "baselines.md").read_text(encoding="utf-8")
+    (code,), (yaml,) = blocks("python", page), blocks("yaml", page)
+    (tmp_path / "naive_bayes.py").write_text(code, encoding="utf-8")
+    (tmp_path / "conf" / "method").mkdir(parents=True)
+    (tmp_path / "conf" / "method" / "naive_bayes.yaml").write_text(yaml, encoding="utf-8")
+
+    def cells(*words: str) -> Done:
+        small = ("tracking=none", "dataset.train_size=120", "dataset.test_size=40")
+        words = (f"--config-dir={tmp_path / 'conf'}", "-m", *words, *small)
+        return run(*words, outputs=tmp_path / "outputs", PYTHONPATH=str(tmp_path))
+
+    cells("method=majority,naive_bayes", "method.alpha=1.0,0.1", "seed=0,1").require()
+    found = {(record["method"], record.get("method.alpha")): record for record in records(tmp_path / "outputs")}
+    assert found.keys() == {("majority", None), ("naive_bayes", 1.0), ("naive_bayes", 0.1)}
+    assert found["naive_bayes", 0.1]["accuracy"] > found["majority", None]["accuracy"]
+    wrong = cells("method=naive_bayes", "method.alpha=0.0")
+    assert "error: method.alpha=0; expected more than 0\n" in wrong.err
+    (tmp_path / "naive_bayes.py").write_text(code + "\n# edited\n", encoding="utf-8")
+    edited = cells("method=majority,naive_bayes", "method.alpha=1.0").require()
+    assert edited.computed()["classify"] == 1
