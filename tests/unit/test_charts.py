@@ -35,6 +35,7 @@ def check(charts: list[Chart]) -> None:
         assert chart.title.strip()
         assert chart.caption.endswith((".", "?"))
         assert "nan" not in chart.caption
+        assert "inf " not in chart.caption
         assert all(len(row) == len(chart.heading) for row in chart.rows)
         json.dumps([chart.figure, chart.rows], allow_nan=False)
         for axis, layout in chart.figure["layout"].items():
@@ -198,3 +199,35 @@ def test_very_few_examples(tmp_path: Path, examples: int):
         charts = by_id(cell_charts(made, series))
         check([*charts.values()])
         assert any(row[0] == "length" for row in charts["slices"].rows) == (examples > 3)
+
+
+def test_curves_with_nan_are_drawn_with_a_gap(tmp_path: Path):
+    made = sweep(tmp_path, train=("icl",), infer=("icl",), seeds=(0,))
+    rows = [{"step": step, "loss": float("nan") if step == 2 else 1.0} for step in (1, 2, 3)]
+    (tmp_path / "sft" / "icl0" / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    charts = cell_charts(made, made.series[0])
+    check(charts)
+    assert by_id(charts)["sft-curves"].figure["data"][0]["y"] == [1, None, 1]
+
+
+def test_the_curves_of_rl_say_what_it_changed_and_where_it_collapsed(tmp_path: Path):
+    made = sweep(tmp_path, train=("icl",), infer=("icl",), rl=("grpo",), seeds=(0, 1))
+    checked = {"rl/accuracy_start": 0.5, "rl/accuracy": 0.625}
+    collapsed = [
+        {**made.records[0], **checked},
+        {**made.records[1], **checked, "rl/collapse": "the text is invalid"},
+    ]
+    again = Results(collapsed, tmp_path)
+    caption = by_id(cell_charts(again, again.series[0]))["rl-curves"].caption
+    assert caption.startswith(
+        "Held-out accuracy 50.0 → 62.5 %, mean over seeds. Stopped early in seed 1: the text is"
+    )
+
+
+def test_comparisons_without_predictions_are_counted(tmp_path: Path):
+    made = sweep(tmp_path, rl=("none", "grpo"))
+    missing = made.series[1].records[0]["artifact/predict"]
+    (tmp_path / "predict" / missing / "predictions.parquet").unlink()
+    caption = by_id(sweep_charts(made))["rl"].caption
+    assert "of 3 comparisons" in caption
+    assert caption.endswith("Left out: 1 without predictions on the same test examples.")

@@ -5,11 +5,12 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genclspp.report.cost import add, costs
 
+FEW = settings(max_examples=40, deadline=None)
 ROLES = ("mine", "sft", "rl", "score", "predict")
 Record = dict[str, Any]
 
@@ -39,6 +40,7 @@ def keys(records: Sequence[Record]) -> set[str]:
     return {value for each in records for name, value in each.items() if name.startswith("artifact/")}
 
 
+@FEW
 @given(sweeps())
 def test_what_all_cells_pay_is_what_all_artifacts_took(records: list[Record]):
     found, there = costs(records), keys(records)
@@ -49,6 +51,7 @@ def test_what_all_cells_pay_is_what_all_artifacts_took(records: list[Record]):
     assert whole.alone.seconds == whole.paid.seconds == sum(map(taken, there))
 
 
+@FEW
 @given(sweeps())
 def test_no_cell_pays_more_than_it_costs_alone(records: list[Record]):
     for each, one in zip(costs(records), records, strict=True):
@@ -58,6 +61,7 @@ def test_no_cell_pays_more_than_it_costs_alone(records: list[Record]):
     assert costs(records)[0].paid == costs(records)[0].alone
 
 
+@FEW
 @given(sweeps(), st.randoms())
 def test_the_order_of_cells_changes_nothing_but_who_pays(records: list[Record], random: Any):
     places = list(range(len(records)))
@@ -68,6 +72,7 @@ def test_the_order_of_cells_changes_nothing_but_who_pays(records: list[Record], 
     assert add(before).paid.seconds == add(after).paid.seconds
 
 
+@FEW
 @given(sweeps())
 def test_a_cell_that_runs_again_pays_nothing(records: list[Record]):
     again = costs(records + records)
@@ -75,6 +80,7 @@ def test_a_cell_that_runs_again_pays_nothing(records: list[Record]):
     assert not any(chain.from_iterable(each.paid.stages for each in again[len(records) :]))
 
 
+@FEW
 @given(sweeps())
 def test_another_sweep_pays_for_itself(records: list[Record]):
     other = [{**each, "name": "other"} for each in records]

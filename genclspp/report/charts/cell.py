@@ -18,7 +18,7 @@ def cell_charts(results: "Results", series: Series) -> list[Chart]:
 
     Raises UserError for a damaged file.
     """
-    curves = (learning.sft_curves(results, series), learning.rl_curves(results, series))
+    curves = [draw(results, series) for draw in (learning.sft_curves, learning.head_curves, learning.rl_curves)]
     found = answers.read(results, series)
     if found is None:
         return [chart for chart in curves if chart]

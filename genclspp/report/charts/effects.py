@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genclspp.report import statistics
 from genclspp.report.chart import Chart
@@ -53,6 +53,13 @@ class Comparison:
     corrected: float | None
 
 
+class Compared(NamedTuple):
+    """What `compare` found. `untested`: pairs without predictions on the same test examples."""
+
+    found: list[Comparison]
+    untested: int
+
+
 def effects(results: "Results") -> list[Chart]:
     """A chart for each word in which cells differ, other than RL."""
     charts = []
@@ -62,32 +69,35 @@ def effects(results: "Results") -> list[Chart]:
         if word in OTHERS or len(choices) < 2:
             continue
         wanted = BASELINES.get(word)
-        found = compare(results, word, wanted if wanted in choices else choices[0])
-        if found:
+        compared = compare(results, word, wanted if wanted in choices else choices[0])
+        if compared.found:
             id, title = f"effect-{word.replace('.', '-')}", f"What does the choice of {word} change?"
-            charts.append(_chart(id, title, word, found))
+            charts.append(_chart(id, title, word, *compared))
     return charts
 
 
 def rl_effects(results: "Results") -> Chart | None:
     """RL against SFT alone, and against SFT on as many examples; None if there are no such pairs."""
-    found = [each for baseline in ("none", "matched") for each in compare(results, "rl", baseline)]
-    found = [each for each in found if each.choice != "matched"]
-    return _chart("rl", "Did RL help?", "rl", found) if found else None
+    both = [compare(results, "rl", baseline) for baseline in ("none", "matched")]
+    found = [each for one in both for each in one.found if each.choice != "matched"]
+    untested = sum(one.untested for one in both)
+    return _chart("rl", "Did RL help?", "rl", found, untested) if found else None
 
 
-def compare(results: "Results", word: str, baseline: Any) -> list[Comparison]:
-    """Every cell with the one that has the choice `baseline` for `word`, if both have predictions; means first."""
+def compare(results: "Results", word: str, baseline: Any) -> Compared:
+    """Every cell with the one that has the choice `baseline` for `word`; the mean of each choice stands first."""
     wanted = dict.fromkeys(SIDES, baseline) if word == STRATEGY else {word: baseline}
     rest = [each for each in telling(results.series) if each != word and not (word == STRATEGY and each in SIDES)]
     pairs: dict[str, list[tuple[Series, Series, Gain]]] = defaultdict(list)
+    untested = 0
     for each in results.series:
         choice = chosen(each.words, word)
         if choice in (None, baseline) or (word == STRATEGY and not are_sides_equal([each.words])):
             continue
-        other = results.baseline_of(each, wanted)
-        if other and (gain := results.gain(each, other)):
-            pairs[str(choice)].append((each, other, gain))
+        if other := results.baseline_of(each, wanted):
+            gain = results.gain(each, other)
+            untested += gain is None
+            pairs[str(choice)] += [(each, other, gain)] if gain else []
     tests = [gain.p for found in pairs.values() for *_, gain in found]
     corrected = iter(statistics.benjamini_hochberg(tests).tolist())
     compared = []
@@ -97,7 +107,7 @@ def compare(results: "Results", word: str, baseline: Any) -> list[Comparison]:
         compared += [
             Comparison(choice, str(baseline), name(ours, rest), gain, next(corrected)) for ours, _, gain in found
         ]
-    return compared
+    return Compared(compared, untested)
 
 
 def _choices(series: Sequence[Series], word: str) -> list[Any]:
@@ -107,10 +117,11 @@ def _choices(series: Sequence[Series], word: str) -> list[Any]:
     return sorted(found) if all(isinstance(choice, int | float) for choice in found) else found
 
 
-def _chart(id: str, title: str, word: str, found: Sequence[Comparison]) -> Chart:
+def _chart(id: str, title: str, word: str, found: Sequence[Comparison], untested: int) -> Chart:
     means, single = ([each for each in found if (each.corrected is None) is is_mean] for is_mean in (True, False))
     shown = found if len(found) <= MOST else (means or single)[:MOST]
     part = " The figure shows the means alone, the table all comparisons." if len(shown) < len(found) else ""
+    part += f" Left out: {untested} without predictions on the same test examples." if untested else ""
     diamonds = " Diamonds: the mean over all comparisons of a choice." if means else ""
     return Chart(
         id=id,

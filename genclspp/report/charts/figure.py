@@ -14,7 +14,8 @@ BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, GREY = "#E69F00", "#56B4E9", "#808080"
 COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
 ROW, TALL_ROW = 22, 40  # pixels of a line of a figure: with a short name beside it, with a long one above it
-NAME, LONG_NAME = 26, 52  # characters of the longest ones, which a phone can show
+LEFT = 15  # pixels to the left of a figure without names there
+NAME, LONG_NAME = 28, 52  # characters of the longest ones, which a phone can show
 
 
 def plain(text: str, most: int = NAME) -> str:
@@ -60,6 +61,7 @@ def headed(names: Sequence[str]) -> dict[str, Any]:
     """The layout of a figure with a line per name, the first one at the top, and each name above its line."""
     above = {"x": 0, "xref": "paper", "xanchor": "left", "yanchor": "bottom", "yshift": 7, "showarrow": False}
     return {
+        "margin": {"l": LEFT, "r": 20, "t": 20, "b": 50},
         "yaxis": {
             "range": [len(names) - 0.5, -0.8],
             "showticklabels": False,
@@ -89,7 +91,10 @@ def build(data: Sequence[Mapping[str, Any]], height: float, **layout: Any) -> di
     return {"data": [dict(trace) for trace in data], "layout": given | layout}
 
 
-def legend(above: float = 0.0) -> dict[str, Any]:
-    """The layout of a legend on top of the figure, in a line where there is room; `above`: share of its height."""
+def legend(above: float = 0.0, left: int = 60) -> dict[str, Any]:
+    """The layout of a legend on top of the figure, in a line where there is room.
+
+    above: share of the figure's height between both; left: pixels to the left of the figure
+    """
     place = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + above, "yanchor": "bottom"}
-    return {"showlegend": True, "legend": place, "margin": {"l": 60, "r": 20, "t": 50, "b": 50}}
+    return {"showlegend": True, "legend": place, "margin": {"l": left, "r": 20, "t": 50, "b": 50}}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FILE = "training.jsonl"  # that training stages leave their curves in
 MOST = 100  # points of a curve
 TALL, GAP = 130, 55  # pixels of a panel, and between two
+LEVEL = "A line that has not levelled off has steps to gain; one that is flat from the start learns nothing."
 Rows = list[dict[str, float]]
 
 
@@ -29,6 +30,7 @@ class Panel(NamedTuple):
 
 
 SFT = (Panel("loss", "loss (nats per token)"),)
+HEAD = (Panel("loss", "loss (nats per example)"),)
 RL = (
     Panel("reward", "reward in training"),
     Panel("held_out/accuracy", "held-out accuracy (%)", 100),
@@ -41,22 +43,39 @@ RL = (
 
 def sft_curves(results: "Results", series: Series) -> Chart | None:
     """The loss of SFT; None if no seed has a curve."""
-    told = (
-        "The mean loss on the answers of the training prompts, as the trainer logged it. A line that has not "
-        "levelled off has steps to gain; one that is flat from the start learns nothing."
-    )
+    told = f"The mean loss on the answers of the training prompts, as the trainer logged it. {LEVEL}"
     return _chart("sft", "Did SFT converge?", told, SFT, results, series)
+
+
+def head_curves(results: "Results", series: Series) -> Chart | None:
+    """The loss of a classification head; None if no seed has a curve."""
+    told = f"The mean loss on the labels of the training examples, as the trainer logged it. {LEVEL}"
+    return _chart("head", "Did the classification head converge?", told, HEAD, results, series)
 
 
 def rl_curves(results: "Results", series: Series) -> Chart | None:
     """Reward, held-out checks and signs of collapse over the steps of RL; None if no seed has curves."""
     told = (
-        "Held-out values are measured on validation prompts that RL does not learn from; the policy of the best "
-        "check (dotted line) is the result. Signs of ill health: held-out accuracy that falls while reward rises, "
-        "a rising share of invalid text, a KL divergence that runs away, an entropy that drops to 0, and groups "
-        "of answers whose rewards are all equal, from which nothing is learnt."
+        f"{_outcome(series)}Held-out values are measured on validation prompts that RL does not learn from; the "
+        "policy of the best check (dotted line) is the result. Signs of ill health: held-out accuracy that falls "
+        "while reward rises, a rising share of invalid text, a KL divergence that runs away, an entropy that "
+        "drops to 0, and groups of answers whose rewards are all equal, from which nothing is learnt."
     )
     return _chart("rl", "Did RL learn, and stay healthy?", told, RL, results, series)
+
+
+def _outcome(series: Series) -> str:
+    """What RL changed on held-out prompts, and in which seeds it collapsed: sentences with a space behind each."""
+    ends = [(record.get("rl/accuracy_start"), record.get("rl/accuracy")) for record in series.records]
+    known = [(start, best) for start, best in ends if start is not None and best is not None]
+    told = ""
+    if known:
+        start, best = (100 * fmean(values) for values in zip(*known, strict=True))
+        told = f"Held-out accuracy {start:.1f} → {best:.1f} %{', mean over seeds' if len(known) > 1 else ''}. "
+    for record in series.records:
+        if reason := record.get("rl/collapse"):
+            told += f"Stopped early in seed {record['seed']}: {reason}. "
+    return told
 
 
 def _chart(

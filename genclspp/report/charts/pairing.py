@@ -1,5 +1,6 @@
 """Does training with the inference prompt matter? Cells by the prompts of both sides, against equal ones."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from genclspp.report.statistics import ALPHA, Gain
 if TYPE_CHECKING:
     from genclspp.report.results import Results
 
-HOVER = "trained with %{y}, asked with %{x}<br>%{z} points, p %{customdata}<extra></extra>"
+HOVER = "training %{y}, inference %{x}<br>%{z} points, p %{customdata}<extra></extra>"
 MOST = 6  # matrices of a sweep that have a chart
 Pair = tuple[str, str]  # prompts in training and at inference
 Pairings = Mapping[Pair, Series]
@@ -93,9 +94,10 @@ def _verdict(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], m
         return tally
     low, high = 100 * overall.low, 100 * overall.high
     answer = "yes" if low > 0 else "not found" if high > 0 else "it harms"
+    least = f"; {100 * overall.detectable:.1f} would have been detected" if overall.detectable < math.inf else ""
     return (
         f"On average, {answer}: matching prompts gain {100 * overall.mean:+.1f} points over mismatched ones (95 % "
-        f"interval {low:+.1f} to {high:+.1f}; {overall.detectable * 100:.1f} would have been detected). {tally}"
+        f"interval {low:+.1f} to {high:+.1f}{least}). {tally}"
     )
 
 

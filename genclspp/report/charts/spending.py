@@ -8,6 +8,7 @@ from genclspp.report.charts.figure import (
     BLUE,
     COLOURS,
     GREY,
+    LEFT,
     TALL_ROW,
     axis,
     bars,
@@ -31,6 +32,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # that stand for cells in a figure
 # What roles are for, and the roles; all others find facts, such as which examples are uncertain.
 KINDS = {"SFT": ("sft",), "head": ("head",), "RL": ("rl",), "inference": INFERENCE}
 VALIDATION, FACTS = "validation", "facts"
+ORDER = (*KINDS, FACTS, VALIDATION)  # of their colours
 
 
 def spending(results: "Results") -> Chart | None:
@@ -41,7 +43,7 @@ def spending(results: "Results") -> Chart | None:
     told = telling(results.series)
     order = sorted(range(len(found)), key=lambda place: -found[place].alone.seconds)
     alone, paid = (sum(getattr(cost, kind).seconds for cost in found) for kind in ("alone", "paid"))
-    part = f" The figure shows the {MOST} dearest cells, the table all." if len(found) > MOST else ""
+    part = f" The figure shows the {MOST} most expensive cells, the table all." if len(found) > MOST else ""
     return Chart(
         id="cost",
         title="What did it cost?",
@@ -156,7 +158,7 @@ def _row(cell: str, cost: Cost, kinds: Sequence[str]) -> tuple[Value, ...]:
 
 def _figure(series: Sequence[Series], found: Sequence[Cost], told: Sequence[str]) -> dict[str, Any]:
     data, names = [], [name(each, told) or str(each.words.get("name")) for each in series]
-    for place, kind in enumerate(_kinds(found)):
+    for kind in _kinds(found):
         paid = [_seconds(cost.paid, kind) for cost in found]
         shared = [_seconds(cost.alone, kind) - own for cost, own in zip(found, paid, strict=True)]
         for values, opacity, what in ((paid, 1.0, "paid"), (shared, 0.35, "paid by an earlier cell")):
@@ -168,7 +170,7 @@ def _figure(series: Sequence[Series], found: Sequence[Cost], told: Sequence[str]
                     "customdata": [plain(each) for each in names],
                     "x": numbers(values),
                     "y": list(range(len(found))),
-                    "marker": {"color": COLOURS[place % len(COLOURS)], "opacity": opacity},
+                    "marker": {"color": COLOURS[ORDER.index(kind)], "opacity": opacity},
                     "name": kind,
                     "legendgroup": kind,
                     "showlegend": opacity == 1,
@@ -180,8 +182,7 @@ def _figure(series: Sequence[Series], found: Sequence[Cost], told: Sequence[str]
         100 + TALL_ROW * len(found),
         barmode="stack",
         xaxis=axis("seconds, all seeds"),
-        **headed(names),
-        **legend(),
+        **{**headed(names), **legend(left=LEFT)},
     )
 
 
