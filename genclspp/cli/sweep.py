@@ -18,6 +18,7 @@ from genclspp.settings import Cell
 from genclspp.suggest import UserError
 
 if TYPE_CHECKING:
+    from genclspp.report.results import Results
     from genclspp.runs.outlook import Outlook
     from genclspp.runs.plan import Memory
 
@@ -67,8 +68,11 @@ class Sweep(Callback):
         outlook, Sweep.outlook = Sweep.outlook, None
         if not outlook:
             return
-        is_whole = show_records(outlook.cells)
-        mirror(outlook.cells)
+        from genclspp.runs import aggregates
+
+        first, results = outlook.cells[0], results_of(outlook.cells)
+        is_whole = show_records(outlook.cells, results)
+        aggregates.mirror(results, first.tracking, Path(first.outputs), first.sweep)
         if not is_whole:
             raise SystemExit(1)
 
@@ -85,24 +89,31 @@ def _distinct(cells: Sequence[Cell], keys: Sequence[str]) -> list[int]:
     return list(first.values())
 
 
-def show_records(cells: Sequence[Cell]) -> bool:
+def results_of(cells: Sequence[Cell]) -> "Results":
+    """The results of those cells that have a record."""
+    from genclspp.report import records
+    from genclspp.report.results import Results
+
+    paths = [path for path in map(records.path_of, cells) if path.exists()]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return Results(found, Path(cells[0].outputs) / "artifacts")
+
+
+def show_records(cells: Sequence[Cell], results: "Results") -> bool:
     """Print a table of the cells' records, and of those that failed; returns whether all cells have a record."""
     from rich.console import Console
 
     from genclspp.report import records, summary
-    from genclspp.report.results import Results
     from genclspp.runs.ledger import Ledger
     from genclspp.runs.terminal import Terminal
 
     console = Console(highlight=False)
-    paths = [path for path in map(records.path_of, cells) if path.exists()]
-    if paths:
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    if results.records:
         try:
-            summary.show(Results(found, Path(cells[0].outputs) / "artifacts"), console)
+            summary.show(results, console)
         except UserError as error:
             console.print(f"no table: {error}", soft_wrap=True)
-        console.print(f"records: {paths[0].parent}", soft_wrap=True)
+        console.print(f"records: {records.path_of(cells[0]).parent}", soft_wrap=True)
     if spent := timings(memory(cells[0].outputs).seconds):
         console.print(f"time: {spent}", soft_wrap=True)
     here = {records.path_of(cell).stem for cell in cells}
@@ -112,18 +123,6 @@ def show_records(cells: Sequence[Cell]) -> bool:
     if failed:
         Terminal(console).failures(failed, len(cells))
     return not failed
-
-
-def mirror(cells: Sequence[Cell]) -> None:
-    """Log what the seeds of each cell say together, as far as there are records."""
-    from genclspp.report import records
-    from genclspp.report.results import Results
-    from genclspp.runs import aggregates
-
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in map(records.path_of, cells) if path.exists()]
-    if found:
-        first, outputs = cells[0], Path(cells[0].outputs)
-        aggregates.mirror(Results(found, outputs / "artifacts"), first.tracking, outputs, first.sweep)
 
 
 def timings(seconds: Mapping[str, Sequence[float]]) -> str:

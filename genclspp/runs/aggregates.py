@@ -25,7 +25,7 @@ TESTED = ("accuracy", "macro_f1")  # with intervals and tests; of all other meas
 
 def mirror(results: Results, settings: TrackingSettings, outputs: Path, sweep: str) -> None:
     """Log an aggregate run for each series of a sweep, and one for its charts; an error gives a warning only."""
-    if settings.backend == "none":
+    if settings.backend == "none" or not results.records:
         return
     with warn_on_error("mirror what the seeds of cells say together"):
         for series, found in zip(results.series, summaries(results), strict=True):

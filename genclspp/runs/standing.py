@@ -5,6 +5,7 @@ Read from the ledger and the artifacts alone, so also while another process runs
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -105,7 +106,7 @@ def read(name: str, outputs: Path, now: float) -> Standing:
     found = {}
     for artifact in {name for entry in entries for _, name in entry.steps if name}:
         path = outputs / "artifacts" / artifact
-        if (path / "manifest.json").exists():
+        with suppress(FileNotFoundError):  # it is not there yet, or was damaged and has just been removed
             found[artifact] = (seconds_of(path), (path / "manifest.json").stat().st_mtime)
     return Standing(entries, found, now)
 

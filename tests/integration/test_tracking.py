@@ -107,6 +107,7 @@ def test_a_result_leaves_its_metrics_confusion_and_predictions(tmp_path: Path):
     tracker(tmp_path).result("a cell/1", record, PREDICTIONS, ["no", "no match"])
     (run,) = read_runs(tmp_path / "wandb")
     assert (run.group, run.job_type, run.exit_code) == ("dev", "result", 0)
+    assert run.name == "result tickets tiny icl+numeric zero_shot seed 3"
     assert {name: value for name, value in record.items() if value is not None}.items() <= run.summary.items()
     (confusion,) = run.folder.rglob("files/media/table/confusion*.json")
     assert json.loads(confusion.read_text())["data"] == [

@@ -44,9 +44,7 @@ def test_a_measure_has_a_goal_and_a_unit(name: str, goal: str | None, unit: str)
     assert figures.is_loss(name) == (goal == "minimize")
 
 
-@pytest.mark.parametrize(
-    "name", ["seed", "examples", "artifact/sft", "version/torch", "dataset.path", "ece_x"]
-)
+@pytest.mark.parametrize("name", ["seed", "examples", "artifact/sft", "version/torch", "dataset.path", "ece_x"])
 def test_what_is_no_measure_has_no_description(name: str):
     assert measures.find(name) is None
     assert not figures.is_share(name)
