@@ -28,7 +28,7 @@ class Offline:
 
     waiting:    those to be uploaded, in order: stages, results, aggregates; by time
     uploaded:   how many have been
-    unfinished: how many are still being written, or never will be as their process died
+    unfinished: how many are still being written, or were when their process died
     """
 
     waiting: Sequence[Run]
@@ -38,8 +38,8 @@ class Offline:
 
 def find(outputs: Path, sweeps: Sequence[str] = ()) -> Offline:
     """The offline runs in `outputs` of `sweeps`, or of all; raises UserError for an unknown sweep."""
-    runs = [read_run(file) for file in sorted((outputs / "wandb").glob("offline-run-*/run-*.wandb"))]
-    known = sorted({run.group for run in runs})
+    runs = [_read(log) for log in sorted((outputs / "wandb").glob("offline-run-*/run-*.wandb"))]
+    known = sorted({run.group for run in runs if run.group})
     for sweep in sweeps:
         if runs and sweep not in known:
             raise UserError(f"no offline run of the sweep {sweep!r} in {outputs / 'wandb'}; {hint(sweep, known)}")
@@ -72,7 +72,7 @@ def log_in(outputs: Path) -> str:
         with redirect_stderr(io.StringIO()):
             found = wbauth.authenticate_session(host=host, source="genclspp", prompt=False, verify=True)
     except AuthenticationError as error:
-        raise UserError(f"cannot log in to {host}: {_one_line(error)}") from None
+        raise UserError(f"cannot log in to {host}: {one_line(error)}") from None
     if found is None:
         raise UserError(f"no API key for {host}; `wandb login` stores one")
     return host
@@ -90,6 +90,16 @@ def upload(runs: Sequence[Run]) -> Iterator[Run]:
         yield run
 
 
+def _read(log: Path) -> Run:
+    """What a log tells; nothing but where it is, if it breaks off in its header or is damaged."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return read_run(log)
+    except (ValueError, DecodeError):
+        return Run(log.parent)
+
+
 def _sync(log: Path) -> str:
     """What `wandb sync LOG` says. It takes several logs at once, but in no order."""
     from click import Abort
@@ -102,7 +112,7 @@ def _sync(log: Path) -> str:
         except Abort:  # as click calls Ctrl-C
             raise KeyboardInterrupt from None
         except Exception as error:  # of click, of wandb, of its service
-            return f"{said.getvalue()}\n{_one_line(error)}"
+            return f"{said.getvalue()}\n{one_line(error)}"
     return said.getvalue()
 
 
@@ -119,5 +129,5 @@ def _rank(run: Run) -> int:
     return LAST.index(run.job_type) + 1 if run.job_type in LAST else 0
 
 
-def _one_line(error: Any) -> str:
+def one_line(error: Any) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__

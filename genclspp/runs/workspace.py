@@ -1,8 +1,8 @@
 """A saved view of sweeps in W&B: the sections, headings and directions of `report.measures`, as on the page."""
 
 import io
-from collections.abc import Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from genclspp.report.measures import Measure
 from genclspp.report.records import Record, split_words
 from genclspp.report.series import gather
 from genclspp.runs.aggregates import TESTED
+from genclspp.runs.uploads import one_line
 from genclspp.suggest import UserError
 
 # Columns of W&B that say nothing here: runs are made by programs, and their tags repeat the choices.
@@ -95,12 +96,13 @@ def outline(view: View) -> str:
 def save(view: View, entity: str | None, project: str) -> str:
     """Save the view, in place of an earlier one of the same sweeps; returns its address.
 
-    Raises UserError where wandb-workspaces is missing, or the project is not there. `uploads.log_in` comes before.
+    Raises UserError where wandb-workspaces or the project is missing, or W&B refuses; `uploads.log_in` comes first.
     """
     built = build(view, entity or _entity(), project)
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
     from wandb_workspaces.workspaces import internal
 
-    with redirect_stderr(io.StringIO()):
+    with redirect_stderr(io.StringIO()), _told_in_a_sentence(WandbApiFailedError):
         model = built._to_model()
         model.id = _known(built)
         # The package hides nothing by itself: it lists the pinned columns as visible, and no others.
@@ -108,6 +110,14 @@ def save(view: View, entity: str | None, project: str) -> str:
         feed.column_visible = {**feed.column_visible, **dict.fromkeys(view.hidden, False)}
         internal.upsert_view2(model)
     return built.url
+
+
+@contextmanager
+def _told_in_a_sentence(refusal: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except refusal as error:
+        raise UserError(f"Weights & Biases did not save the view: {one_line(error)}") from None
 
 
 def _known(built: Any) -> str:

@@ -217,7 +217,8 @@ def test_every_stage_has_one_finished_run_in_the_group_of_the_sweep(tracked):
     assert all(one.exit_code == 0 for one in runs)
     assert len({one.id for one in runs}) == len(runs)
     jobs = Counter(one.job_type for one in runs)
-    assert jobs["sft"] == jobs["rl"] == jobs["predict"] == jobs["result"] == jobs["aggregate"] == 2
+    assert jobs["sft"] == jobs["rl"] == jobs["predict"] == jobs["result"] == 2
+    assert jobs["aggregate"] == 3  # each cell over its seeds, and the charts of the sweep
 
 
 def test_runs_carry_the_flat_configuration_and_the_choices(tracked):

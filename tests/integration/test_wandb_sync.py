@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from genclspp.runs import uploads
 from genclspp.runs.tracking import Tracker
 from genclspp.runs.wandb_files import read_runs
 from genclspp.settings import TrackingSettings
@@ -128,10 +129,14 @@ def test_after_an_interruption_the_same_command_goes_on(outputs: Path):
 
 def test_a_run_that_is_being_written_is_left_out(outputs: Path):
     (log,) = outputs.rglob("run-sft-cc.wandb")
-    log.write_bytes(log.read_bytes()[:-60])  # without its last record, the exit
-    done = sync(outputs, "second", "--dry-run").require()
-    assert "to upload: 1 result, 1 aggregate" in done.out
-    assert "left out: 1 that a sweep is writing" in done.out
+    whole = log.read_bytes()
+    for rest in (-60, 20, 2, 0):  # without its last record, the exit; without any record; without a header
+        log.write_bytes(whole[:rest])
+        found = uploads.find(outputs)
+        assert ([run.id for run in found.waiting if run.id == "sft-cc"], found.unfinished) == ([], 1)
+    done = sync(outputs, "first", "--dry-run").require()
+    assert "to upload: 2 stages, 2 results, 1 aggregate" in done.out
+    assert "left out: 1 that" in sync(outputs, "--dry-run").require().out
 
 
 def test_what_is_missing_is_said_in_a_sentence(outputs: Path, tmp_path: Path):

@@ -117,6 +117,8 @@ def test_what_is_missing_is_said_in_a_sentence(outputs: Path):
     with Server() as server:
         server.project = None
         assert "no project 'genclspp' of 'someone'" in told(save(outputs, **server.environment))
+    with Server(lambda operation, asked: operation == "UpsertView2") as server:
+        assert "did not save the view: " in told(save(outputs, **server.environment))
     (outputs / "wandb_workspaces.py").write_text("raise ImportError")
     with Server() as server:
         missing = save(outputs, **server.environment, PYTHONPATH=str(outputs))
