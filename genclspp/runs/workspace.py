@@ -96,7 +96,7 @@ def outline(view: View) -> str:
 def save(view: View, entity: str | None, project: str) -> str:
     """Save the view, in place of an earlier one of the same sweeps; returns its address.
 
-    Raises UserError where wandb-workspaces or the project is missing, or W&B refuses; `uploads.log_in` comes first.
+    Raises UserError where wandb-workspaces or the project is missing, or W&B refuses. Log in before.
     """
     built = build(view, entity or _entity(), project)
     from wandb.sdk.lib.service.service_connection import WandbApiFailedError
