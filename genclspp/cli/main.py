@@ -40,7 +40,7 @@ def _run(cell: Cell) -> float:
     from genclspp import pipeline
     from genclspp.report import records
     from genclspp.runs.ledger import Entry, Ledger
-    from genclspp.runs.outlook import choices_of
+    from genclspp.runs.outlook import choices_of, steps_of
     from genclspp.runs.terminal import Terminal, quiet
 
     terminal, outlook, memory = Terminal(), sweep.Sweep.outlook, sweep.memory(cell.outputs)
@@ -51,9 +51,9 @@ def _run(cell: Cell) -> float:
         entry = outlook.entry(cell)
         terminal.heading(f"cell {entry.number}/{len(outlook.cells)}", entry.heading, outlook.left(cell))
     else:
-        entry = Entry(1, "", path.stem)
         terminal.heading("cell", " ".join(map("=".join, choices_of(cell).items())))
-        pipeline.plan(cell, memory)  # what would stop the cell stops it here, before it counts as started
+        planned = pipeline.plan(cell, memory)  # what would stop it stops it here, before it counts as started
+        entry = Entry(1, "", path.stem, steps=steps_of(planned.steps))
     ledger = Ledger(path.parent)
     try:
         with ledger.running(entry):

@@ -18,6 +18,7 @@ from genclspp.settings import Cell
 from genclspp.suggest import UserError
 
 if TYPE_CHECKING:
+    from genclspp.report.results import Results
     from genclspp.runs.outlook import Outlook
     from genclspp.runs.plan import Memory
 
@@ -65,7 +66,14 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         outlook, Sweep.outlook = Sweep.outlook, None
-        if outlook and not show_records(outlook.cells):
+        if not outlook:
+            return
+        from genclspp.runs import aggregates
+
+        first, results = outlook.cells[0], results_of(outlook.cells)
+        is_whole = show_records(outlook.cells, results)
+        aggregates.mirror(results, first.tracking, Path(first.outputs), first.sweep)
+        if not is_whole:
             raise SystemExit(1)
 
 
@@ -81,24 +89,31 @@ def _distinct(cells: Sequence[Cell], keys: Sequence[str]) -> list[int]:
     return list(first.values())
 
 
-def show_records(cells: Sequence[Cell]) -> bool:
+def results_of(cells: Sequence[Cell]) -> "Results":
+    """The results of those cells that have a record."""
+    from genclspp.report import records
+    from genclspp.report.results import Results
+
+    paths = [path for path in map(records.path_of, cells) if path.exists()]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return Results(found, Path(cells[0].outputs) / "artifacts")
+
+
+def show_records(cells: Sequence[Cell], results: "Results") -> bool:
     """Print a table of the cells' records, and of those that failed; returns whether all cells have a record."""
     from rich.console import Console
 
     from genclspp.report import records, summary
-    from genclspp.report.results import Results
     from genclspp.runs.ledger import Ledger
     from genclspp.runs.terminal import Terminal
 
     console = Console(highlight=False)
-    paths = [path for path in map(records.path_of, cells) if path.exists()]
-    if paths:
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    if results.records:
         try:
-            summary.show(Results(found, Path(cells[0].outputs) / "artifacts"), console)
+            summary.show(results, console)
         except UserError as error:
             console.print(f"no table: {error}", soft_wrap=True)
-        console.print(f"records: {paths[0].parent}", soft_wrap=True)
+        console.print(f"records: {records.path_of(cells[0]).parent}", soft_wrap=True)
     if spent := timings(memory(cells[0].outputs).seconds):
         console.print(f"time: {spent}", soft_wrap=True)
     here = {records.path_of(cell).stem for cell in cells}

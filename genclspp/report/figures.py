@@ -1,27 +1,22 @@
 """How the numbers of records are written for people, and which way is better."""
 
 import math
-import re
+
+from genclspp.report import measures
 
 MISSING = "–"
-# Metrics shown in %.
-SHARE = re.compile(
-    r"(validation/)?"
-    r"(f1/.*|(accuracy|macro_f1)\w*|selective_accuracy|coverage|majority|demonstration_vote|\w+_(rate|share))"
-)
-# Metrics of which less is better.
-LOSS = re.compile(
-    r"(validation/)?(nll|brier|ece|invalid_rate|mean_rank_distance|(truncated|unclosed)_share)"
-    r"|(seconds|tokens|memory)(/.*)?"
-)
 
 
 def is_share(metric: str) -> bool:
-    return SHARE.fullmatch(metric) is not None
+    """Whether a metric is shown in %."""
+    found = measures.find(metric)
+    return found is not None and found.unit == "share"
 
 
 def is_loss(metric: str) -> bool:
-    return LOSS.fullmatch(metric) is not None
+    """Whether less of a metric is better."""
+    found = measures.find(metric)
+    return found is not None and found.goal == "minimize"
 
 
 def scaled(metric: str, value: float) -> float:

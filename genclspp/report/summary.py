@@ -44,8 +44,8 @@ def show(results: Results, console: Console) -> None:
         console.print(Text(note, style="dim"))
 
 
-def compare(results: Results) -> tuple[Table, set[int]]:
-    """The table, and the ids of the series that are compared with a stand-in, where others are not.
+def compare(results: Results, metric: str = "accuracy") -> tuple[Table, set[int]]:
+    """The table of a metric, and the ids of the series that are compared with a stand-in, where others are not.
 
     A series is compared with zero-shot on both sides, all else equal; a stand-in is the first one of its data set.
     """
@@ -55,7 +55,7 @@ def compare(results: Results) -> tuple[Table, set[int]]:
     if all(base in (None, each) for each, base in zip(results.series, naive.values(), strict=True)):
         naive = {}  # each would be its own baseline
     known = {name for record in results.records for name in record}
-    about = Description(beside=tuple(name for name in BESIDE if name in known))
+    about = Description(metric=metric, beside=tuple(name for name in BESIDE if name in known))
 
     def of(series: Series) -> Series | None:
         return naive.get(id(series)) or _first(results, series)

@@ -32,6 +32,7 @@ class Entry:
     since:    when it became what it is (ISO 8601, UTC)
     sentence: why it failed, was skipped, or is pending again
     log:      the file with the traceback, for a failed cell
+    steps:    role and artifact, "stage/key", of each of its steps in order; "" for one that is not known yet
     """
 
     number: int
@@ -41,6 +42,7 @@ class Entry:
     since: str = ""
     sentence: str = ""
     log: str = ""
+    steps: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ class Ledger:
         path = self._path(record)
         if not path.exists():
             return None
-        entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        steps = tuple((role, artifact) for role, artifact in found.pop("steps", ()))  # older ledgers have none
+        entry = Entry(**found, steps=steps)
         if entry.state != "running":
             return entry
         try:

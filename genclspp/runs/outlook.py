@@ -25,7 +25,7 @@ class Outlook:
         """The cell's entry in the ledger, with its place in the sweep and what tells it apart there."""
         number = self._numbers[records.path_of(cell)]
         heading = " ".join(map("=".join, self._apart[number - 1].items()))
-        return Entry(number, heading, records.path_of(cell).stem)
+        return Entry(number, heading, records.path_of(cell).stem, steps=steps_of(self.steps[number - 1]))
 
     def shared(self) -> str:
         """What all cells share, such as "dataset trec6 · model smollm2 · …", as far as their methods know it."""
@@ -43,13 +43,10 @@ class Outlook:
         for place, steps in enumerate(self.steps, 1):
             for step in steps:
                 if step.artifact.path.exists():
-                    known[step.role].append(_seconds(step.artifact.path))
+                    known[step.role].append(seconds_of(step.artifact.path))
                 elif place >= number:
                     missing[step.artifact.key or step] = step.role  # cells may share a step
-        total = sum(fmean(known[role]) for role in missing.values() if role in known)
-        if total < 1:
-            return None
-        return f"{'about' if known.keys() >= {*missing.values()} else 'at least'} {duration(total)} left"
+        return estimate(known, [(role, 0.0) for role in missing.values()])
 
     @cached_property
     def _numbers(self) -> dict[object, int]:
@@ -64,8 +61,26 @@ class Outlook:
         return tell_apart(self._words)
 
 
+def steps_of(steps: Sequence[Step]) -> tuple[tuple[str, str], ...]:
+    """Role and artifact, "stage/key", of each step; "" for an artifact that is not known yet."""
+    made = [(step.role, step.artifact) for step in steps]
+    return tuple((role, f"{artifact.stage}/{artifact.key}" if artifact.key else "") for role, artifact in made)
+
+
+def estimate(known: Mapping[str, Sequence[float]], missing: Sequence[tuple[str, float]]) -> str | None:
+    """How long what is missing may take, such as "about 2m10 left"; None if that is not known, or under a second.
+
+    known:   role -> seconds that steps of it have taken
+    missing: role of each step, and for how many seconds it has been running
+    """
+    total = sum(max(fmean(known[role]) - ran, 0.0) for role, ran in missing if known.get(role))
+    if total < 1:
+        return None
+    return f"{'about' if known.keys() >= {role for role, _ in missing} else 'at least'} {duration(total)} left"
+
+
 @cache
-def _seconds(artifact: Path) -> float:
+def seconds_of(artifact: Path) -> float:
     """How long a finished artifact took; a large sweep asks for each of them before every cell."""
     return manifest(artifact)["seconds"]
 

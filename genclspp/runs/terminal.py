@@ -146,6 +146,7 @@ def quiet(log: Path, console: Console) -> None:
         old.close()
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger(__package__.partition(".")[0]).handlers = [_Aloud(console)]
     logging.captureWarnings(True)
     ours = str(Path(__file__).parent.parent)
 
@@ -155,6 +156,17 @@ def quiet(log: Path, console: Console) -> None:
             console.print(f"  [yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
 
     warnings.showwarning = show  # type: ignore[assignment]
+
+
+class _Aloud(logging.Handler):
+    """Prints log messages of our own that are warnings."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(f"  [yellow]warning:[/] {escape(record.getMessage())}", soft_wrap=True)
 
 
 def hush_libraries() -> None:

@@ -1,13 +1,11 @@
-"""The mirror to Weights & Biases: one run per executed stage and one for the result of each cell.
+"""The mirror to Weights & Biases: a run per executed stage, per result of a cell, and per cell over its seeds.
 
 Records and artifacts are the truth, and this only mirrors them. So here, and nowhere else, an error does not stop
 the program: the first one in a process gives a warning, and the work continues.
 """
 
 import logging
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,11 @@ from typing import Any, Literal
 
 from genclspp.inference.metrics import Prediction
 from genclspp.progress import Log
+from genclspp.report import measures
+from genclspp.report.chart import Chart
 from genclspp.runs.wandb_content import (
     confusion_plot,
+    figure,
     flatten,
     is_plain,
     predictions_table,
@@ -24,7 +25,9 @@ from genclspp.runs.wandb_content import (
     run_name,
     tags,
 )
+from genclspp.runs.wandb_files import drop_earlier, mark, says, staging_inside
 from genclspp.settings import TrackingSettings
+from genclspp.store.keys import hash_of
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -57,7 +60,7 @@ _state = {"warned": False, "unreachable": False}  # of this process
 
 @dataclass(frozen=True)
 class Tracker:
-    """Mirrors the stages and the result of one cell; does nothing if `settings.backend` is "none".
+    """Mirrors the stages and results of one cell; does nothing if `settings.backend` is "none".
 
     root:    the folder of outputs; files go to `root/wandb`
     sweep:   the group of the runs
@@ -78,6 +81,7 @@ class Tracker:
         Yields `log(row)`, which logs one row of history; W&B plots it over its entry "step".
         """
         with self._open(stage, key, run_id(stage, key)) as opened:
+            defined = {"step"}
             if opened is not None:
                 with warn_on_error("define the axis of a run"):
                     opened.define_metric("step")
@@ -86,6 +90,8 @@ class Tracker:
             def log(row: Mapping[str, float]) -> None:
                 if opened is not None:
                     with warn_on_error("log a row"):
+                        _define_goals(opened, row.keys() - defined)
+                        defined.update(row)
                         opened.log(dict(row))
 
             yield log
@@ -95,20 +101,39 @@ class Tracker:
     ) -> None:
         """Log the result of the cell as a run: its record as summary, confusion matrix, first predictions."""
         # The same cell may belong to two sweeps, each with its own record.
-        with self._open("result", key, run_id("result", self.sweep, key)) as opened:
+        name = f"{run_name('result', key, self.choices)} seed {record.get('seed', 0)}"
+        with self._open("result", key, run_id("result", self.sweep, key), name) as opened:
             if opened is None:
                 return
             with warn_on_error("log the result"):
                 entries = {name: value for name, value in record.items() if value is not None and is_plain(value)}
                 opened.summary.update(entries)
-                with _staging_inside(Path(opened.settings.sync_dir)):
+                with staging_inside(Path(opened.settings.sync_dir)):
                     confusion, table = confusion_plot(predictions, labels), predictions_table(predictions)
                     opened.log({"confusion": confusion, "predictions": table})
 
+    def aggregate(self, key: str, name: str, summary: Mapping[str, Any], charts: Sequence[Chart] = ()) -> None:
+        """Log what the seeds of a cell say together, or the charts of the whole sweep, as a run.
+
+        Nothing is logged where the run of this `key` in the sweep says the same already.
+        """
+        id_, content = run_id("aggregate", self.sweep, key), hash_of([summary, [chart.figure for chart in charts]])
+        if self.settings.backend == "none" or says(self.root, id_, content):
+            return
+        with self._open("aggregate", key, id_, name) as opened:
+            if opened is None:
+                return
+            with warn_on_error("log an aggregate"):
+                opened.summary.update(dict(summary))
+                if charts:
+                    with staging_inside(Path(opened.settings.sync_dir)):
+                        opened.log({chart.id: figure(chart) for chart in charts})
+                mark(opened, content)
+
     @contextmanager
-    def _open(self, stage: str, key: str, id_: str) -> Iterator[Any | None]:
+    def _open(self, stage: str, key: str, id_: str, name: str = "") -> Iterator[Any | None]:
         """Open a W&B run (None if there is none), and finish it whatever happens inside."""
-        opened = self._start(stage, key, id_)
+        opened = self._start(stage, key, id_, name or run_name(stage, key, self.choices))
         try:
             yield opened
         except BaseException:
@@ -116,7 +141,7 @@ class Tracker:
             raise
         _finish(opened, exit_code=0)
 
-    def _start(self, stage: str, key: str, id_: str) -> Any | None:
+    def _start(self, stage: str, key: str, id_: str, name: str) -> Any | None:
         if self.settings.backend == "none":
             return None
         with warn_on_error("start a run"):
@@ -129,7 +154,7 @@ class Tracker:
                 return None
             given: dict[str, Any] = {
                 "id": id_,
-                "name": run_name(stage, key, self.choices),
+                "name": name[:128],
                 "project": self.settings.project,
                 "entity": self.settings.entity,
                 "dir": str(self.root.resolve()),
@@ -147,7 +172,7 @@ class Tracker:
                 _say_unreachable(error)
                 _restart()  # else the new run, of the same id, writes into the one that has just failed
                 run = wandb.init(**given, settings=wandb.Settings(**QUIET, mode="offline", reinit="create_new"))
-            _drop_earlier(run)
+            drop_earlier(run)
             return run
         return None
 
@@ -177,6 +202,18 @@ class Tracker:
         if credentials is None and self.settings.mode == "online":
             warn_once("Weights & Biases has no API key, so runs stay offline (`wandb login` stores one)")
         return "offline" if credentials is None else "online"
+
+
+def _define_goals(run: Any, names: Iterable[str]) -> None:
+    """Keep the best value of each metric with a goal beside the last; else a summary holds the last alone.
+
+    wandb 0.31 has no goals any more: `summary` says the direction. https://github.com/wandb/wandb/pull/12583
+    """
+    for name in sorted(names):
+        measure = measures.find(name)
+        if measure and measure.goal:
+            best = "max" if measure.goal == "maximize" else "min"
+            run.define_metric(name, step_metric="step", summary=f"last,{best}")
 
 
 @contextmanager
@@ -211,7 +248,7 @@ def _say_unreachable(error: Exception) -> None:
     """Warn, and keep this process offline from here on: each further try would cost the full timeout."""
     _state["unreachable"] = True
     warn_once(
-        "Weights & Biases is not reachable, so runs stay offline (upload them with `wandb sync`): "
+        "Weights & Biases is not reachable, so runs stay offline (scripts/wandb_sync.py uploads them): "
         + _reason(error)
     )
 
@@ -226,30 +263,3 @@ def _restart() -> None:
         import wandb
 
         wandb.teardown()
-
-
-def _drop_earlier(run: Any) -> None:
-    """Remove what an earlier, interrupted attempt left of this run: uploading both would merge them.
-
-    https://github.com/wandb/wandb/issues/10435
-    """
-    here = Path(run.settings.sync_dir)
-    for log in here.parent.glob(f"*run-*/run-{run.id}.wandb"):
-        if log.parent != here:
-            shutil.rmtree(log.parent, ignore_errors=True)
-
-
-@contextmanager
-def _staging_inside(folder: Path) -> Iterator[None]:
-    """Make wandb stage the files of tables in `folder`; by default it fills the home folder, offline forever.
-
-    Only the environment can set the place, which wandb reads when a table is logged.
-    """
-    if "WANDB_DATA_DIR" in os.environ:
-        yield
-        return
-    os.environ["WANDB_DATA_DIR"] = str(folder / "data")
-    try:
-        yield
-    finally:
-        del os.environ["WANDB_DATA_DIR"]

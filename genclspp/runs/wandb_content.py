@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from genclspp.inference.metrics import INVALID, Prediction, confusion
+from genclspp.report.chart import Chart
 
 TABLE_ROWS = 500  # at most, in the table of predictions
 TEXT_LENGTH = 1000  # characters at most of a text in it
@@ -73,6 +74,15 @@ def tags(choices: Mapping[str, str]) -> list[str]:
     """One tag per choice, such as "train:icl"; those over W&B's limit of 64 characters end in a hash."""
     found = [f"{name}:{value}" for name, value in choices.items() if value]
     return [tag if len(tag) <= 64 else f"{tag[:55]}~{sha256(tag.encode()).hexdigest()[:8]}" for tag in found]
+
+
+def figure(chart: Chart) -> Any:
+    """A chart as W&B shows it, with its title, which a page would write above it."""
+    import wandb
+    from plotly.graph_objects import Figure
+
+    layout = {**chart.figure.get("layout", {}), "title": {"text": chart.title}}
+    return wandb.Plotly(Figure(data=chart.figure["data"], layout=layout))
 
 
 def confusion_plot(predictions: Sequence[Prediction], labels: Sequence[str]) -> Any:

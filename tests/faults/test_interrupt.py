@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from genclspp.runs.wandb_files import read_runs
 from genclspp.training.checkpoints import last_checkpoint
 from tests.cli import SAVING, Done, artifacts, finish, records, run, start, timeless
-from tests.wandb_files import read_runs
 
 STEPS = 60
 WORDS = (

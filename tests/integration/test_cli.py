@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from genclspp.inference import predict
+from genclspp.runs.wandb_files import Run, read_runs
 from tests.cli import TINY, TINY_RL, Warm, artifacts, records, run, timeless
-from tests.wandb_files import Run, read_runs
 
 MATRIX = ("-m", "strategy@train=zero_shot,icl,numeric", "strategy@infer=zero_shot,icl,numeric")
 NAMES = ("zero_shot", "icl", "numeric")
@@ -218,11 +218,12 @@ def test_every_stage_has_one_finished_run_in_the_group_of_the_sweep(tracked):
     assert len({one.id for one in runs}) == len(runs)
     jobs = Counter(one.job_type for one in runs)
     assert jobs["sft"] == jobs["rl"] == jobs["predict"] == jobs["result"] == 2
+    assert jobs["aggregate"] == 3  # each cell over its seeds, and the charts of the sweep
 
 
 def test_runs_carry_the_flat_configuration_and_the_choices(tracked):
     runs, _ = tracked
-    for one in runs:
+    for one in [one for one in runs if one.job_type != "aggregate"]:
         assert one.config["dataset.train_size"] == 24
         assert one.config["sft.args.max_steps"] == 3
         assert one.config["model"] == "tiny"

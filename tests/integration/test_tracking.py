@@ -10,16 +10,21 @@ from pathlib import Path
 import pytest
 
 from genclspp.inference.metrics import Prediction
+from genclspp.report.chart import Chart
 from genclspp.runs import tracking, wandb_content
 from genclspp.runs.tracking import Tracker
 from genclspp.runs.wandb_content import flatten, is_secret, run_id, tags
+from genclspp.runs.wandb_files import read_runs
 from genclspp.settings import TrackingSettings
-from tests.wandb_files import read_runs
 
 CHOICES = {"dataset": "tickets", "model": "tiny", "train": "icl+numeric", "infer": "zero_shot", "rl": "none"}
 CONFIG = {"sft": {"args": {"learning_rate": 0.1, "modules": ["q", "v"]}}, "seed": 3, "path": Path("data")}
 SECRET = "hf_ThisMustNeverBeWritten"
 ROOT = Path(__file__).parents[2]
+HEATMAP = Chart(
+    *("pairings", "Which prompts?", ""),
+    *({"data": [{"type": "heatmap", "z": [[0.5, 0.25]]}], "layout": {}}, (), ()),
+)
 
 PREDICTIONS = [
     Prediction("1", "no", "no", "no", "no", {"no": 0.9, "no match": 0.1}, text="Is it? " * 500),
@@ -93,7 +98,7 @@ def test_a_stage_leaves_one_finished_run_that_tells_everything(tmp_path: Path):
         "artifact": "0a1b2c",
     }
     assert [(row["step"], row["loss"]) for row in run.history] == [(n, 1 / n) for n in range(1, 301)]
-    assert run.summary["loss"] == 1 / 300
+    assert run.summary["loss"] == {"last": 1 / 300, "min": 1 / 300}
     assert run.exit_code == 0
 
 
@@ -102,6 +107,7 @@ def test_a_result_leaves_its_metrics_confusion_and_predictions(tmp_path: Path):
     tracker(tmp_path).result("a cell/1", record, PREDICTIONS, ["no", "no match"])
     (run,) = read_runs(tmp_path / "wandb")
     assert (run.group, run.job_type, run.exit_code) == ("dev", "result", 0)
+    assert run.name == "result tickets tiny icl+numeric zero_shot seed 3"
     assert {name: value for name, value in record.items() if value is not None}.items() <= run.summary.items()
     (confusion,) = run.folder.rglob("files/media/table/confusion*.json")
     assert json.loads(confusion.read_text())["data"] == [
@@ -119,6 +125,36 @@ def test_a_result_leaves_its_metrics_confusion_and_predictions(tmp_path: Path):
     assert rows[1][7].startswith("half \\ud83d a smile")
     assert len(rows[1][7]) < 1200
     assert [row[1] for row in rows] == [("Is it? " * 500)[: wandb_content.TEXT_LENGTH] + "…", "", ""]
+
+
+def test_the_summary_keeps_the_best_of_what_has_a_goal(tmp_path: Path):
+    rows = [{"loss": 2.0, "held_out/reward": 0.1}, {"loss": 1.0, "held_out/reward": 0.9}, {"grad_norm": 3.0}]
+    with tracker(tmp_path).run("rl", "aa") as log:
+        for step, row in enumerate([*rows, {"loss": 4.0, "held_out/reward": 0.3}]):
+            log({"step": step, **row})
+    (run,) = read_runs(tmp_path)
+    assert run.bests == {"loss": "min", "held_out/reward": "max"}
+    assert run.summary["loss"] == {"last": 4.0, "min": 1.0}
+    assert run.summary["held_out/reward"] == {"last": 0.3, "max": 0.9}
+    assert run.summary["grad_norm"] == 3.0
+
+
+def test_an_aggregate_leaves_its_summary_and_charts_and_is_replaced_where_it_says_something_new(tmp_path: Path):
+    one = tracker(tmp_path)
+    for summary in ({"accuracy/mean": 0.5, "accuracy/sd": None}, {"accuracy/mean": 0.5, "accuracy/sd": None}):
+        one.aggregate("cell", "aggregate decode=ppl", summary, [HEATMAP])
+        (run,) = read_runs(tmp_path)
+        first = run.folder
+    assert (run.group, run.job_type, run.name, run.exit_code) == ("dev", "aggregate", "aggregate decode=ppl", 0)
+    assert summary.items() <= run.summary.items()
+    (chart,) = run.folder.rglob("files/media/plotly/pairings*.json")
+    drawn = json.loads(chart.read_text())
+    assert drawn["data"][0]["z"] == HEATMAP.figure["data"][0]["z"]
+    assert drawn["layout"]["title"]["text"] == HEATMAP.title
+    assert run.summary["pairings/_type"] == "plotly-file"
+    one.aggregate("cell", "aggregate decode=ppl", {"accuracy/mean": 0.6}, [HEATMAP])
+    (run,) = read_runs(tmp_path)
+    assert (run.summary["accuracy/mean"], run.folder == first) == (0.6, False)
 
 
 def test_the_table_of_predictions_is_bounded(tmp_path: Path):
@@ -287,15 +323,16 @@ def test_wandb_writes_nothing_into_the_home_folder_but_a_log(tmp_path: Path):
     home.mkdir()
     script = f"""
 from pathlib import Path
-from tests.integration.test_tracking import PREDICTIONS, one_run, tracker
+from tests.integration.test_tracking import HEATMAP, PREDICTIONS, one_run, tracker
 root = Path({str(root)!r})
 one_run(root)
+tracker(root).aggregate("cell", "name", {{}}, [HEATMAP])
 tracker(root).result("cell", {{}}, PREDICTIONS, ["no", "no match"])
 """
     found = in_new_process(script, HOME=str(home), XDG_DATA_HOME=str(home / "data"), NETRC=str(home / "netrc"))
     assert found.returncode == 0, found.stdout
     assert {file.suffix for file in home.rglob("*") if file.is_file()} <= {".log"}
-    assert len(read_runs(root)) == 2
+    assert len(read_runs(root)) == 3
 
 
 def test_without_a_backend_nothing_is_imported_or_written(tmp_path: Path):

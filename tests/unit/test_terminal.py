@@ -1,6 +1,9 @@
 """What a person sees while a sweep runs: on a terminal, and in a file."""
 
 import io
+import logging
+import warnings
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from genclspp.runs import terminal
-from genclspp.runs.terminal import QUIET, Terminal
+from genclspp.runs.terminal import QUIET, Terminal, quiet
 
 NAMES = st.lists(st.text("abc=._", min_size=1, max_size=20), min_size=1, max_size=40)
 
@@ -30,6 +33,23 @@ def test_lines_break_between_words_on_a_terminal_and_not_at_all_in_a_file(words:
     made, out = console(is_terminal=False, width=width)
     Terminal(made).heading("cell 3/9", " ".join(words))
     assert out.getvalue().count("\n") == 1
+
+
+def test_warnings_of_our_own_are_printed_and_all_else_goes_to_the_log(tmp_path: Path):
+    made, out = console(is_terminal=False)
+    root, ours = logging.getLogger(), logging.getLogger("genclspp")
+    before = (root.handlers[:], root.level, ours.handlers[:], warnings.showwarning)
+    try:
+        quiet(tmp_path / "log", made)
+        logging.getLogger("genclspp.runs.tracking").warning("no [network]")
+        logging.getLogger("genclspp.runs.tracking").info("a detail")
+        logging.getLogger("somebody").warning("theirs")
+        assert out.getvalue() == "  warning: no [network]\n"
+        told = (tmp_path / "log").read_text(encoding="utf-8")
+        assert all(text in told for text in ("no [network]", "a detail", "theirs"))
+    finally:
+        root.handlers[:], root.level, ours.handlers[:], warnings.showwarning = before
+        logging.captureWarnings(False)
 
 
 def test_a_stage_prints_a_line_a_minute_where_bars_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch):

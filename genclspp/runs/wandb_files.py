@@ -1,14 +1,18 @@
-"""Reads the files of offline W&B runs: a log in LevelDB's format that holds protobuf records.
+"""The files of W&B runs: where they are staged, which are out of date, and what they say.
 
-The format: a header of 7 bytes (":W&B", magic 0xBEE1, version), then blocks of 32 KiB; in a block, chunks of
-checksum (4 bytes), length (2), type (1: full, 2: first, 3: middle, 4: last) and data. A chunk never starts in
-the last 6 bytes of a block. https://github.com/google/leveldb/blob/main/doc/log_format.md
+A run is a log in LevelDB's format that holds protobuf records: a header of 7 bytes (":W&B", magic 0xBEE1,
+version), then blocks of 32 KiB; in a block, chunks of checksum (4 bytes), length (2), type (1: full, 2: first,
+3: middle, 4: last) and data. A chunk never starts in the last 6 bytes of a block.
+https://github.com/google/leveldb/blob/main/doc/log_format.md
 """
 
 import json
+import os
+import shutil
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +21,54 @@ BLOCK = 32 * 1024
 HEADER = 7
 
 
+CONTENT = "content.sha256"  # beside the log of an aggregate: the hash of what it says
+
+
+def drop_earlier(run: Any) -> None:
+    """Remove what an earlier, interrupted attempt left of this run: uploading both would merge them.
+
+    https://github.com/wandb/wandb/issues/10435
+    """
+    here = Path(run.settings.sync_dir)
+    for log in here.parent.glob(f"*run-*/run-{run.id}.wandb"):
+        if log.parent != here:
+            shutil.rmtree(log.parent, ignore_errors=True)
+
+
+def says(root: Path, id_: str, content: str) -> bool:
+    """Whether a run has been written with this content; written again, it would be uploaded again."""
+    marks = [log.parent / CONTENT for log in (root / "wandb").glob(f"*run-*/run-{id_}.wandb")]
+    return any(path.exists() and path.read_text(encoding="utf-8") == content for path in marks)
+
+
+def mark(run: Any, content: str) -> None:
+    """Note what a run says, for `says`."""
+    (Path(run.settings.sync_dir) / CONTENT).write_text(content, encoding="utf-8")
+
+
+@contextmanager
+def staging_inside(folder: Path) -> Iterator[None]:
+    """Make wandb stage the files of tables in `folder`; by default it fills the home folder, offline forever.
+
+    Only the environment can set the place, which wandb reads when a table is logged.
+    """
+    if "WANDB_DATA_DIR" in os.environ:
+        yield
+        return
+    os.environ["WANDB_DATA_DIR"] = str(folder / "data")
+    try:
+        yield
+    finally:
+        del os.environ["WANDB_DATA_DIR"]
+
+
 @dataclass
 class Run:
-    """What one file tells. `exit_code` is None where the run was never finished."""
+    """What one file tells.
+
+    bests:     metric -> "min" or "max", where the summary keeps the best value beside the last
+    exit_code: None where the run was never finished
+    """
 
     folder: Path
     id: str = ""
@@ -32,6 +81,7 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    bests: dict[str, str] = field(default_factory=dict)
     exit_code: int | None = None
     started: float = 0.0
 
@@ -73,6 +123,10 @@ def read_run(file: Path) -> Run:
             run.history.append(_items(record.history.item))
         elif kind == "summary":
             run.summary |= _items(record.summary.update)
+        elif kind == "metric":
+            keeps = record.metric.summary
+            run.bests |= {record.metric.name: "min"} if keeps.min else {}
+            run.bests |= {record.metric.name: "max"} if keeps.max else {}
         elif kind == "exit":
             run.exit_code = record.exit.exit_code
     run.config.pop("_wandb", None)

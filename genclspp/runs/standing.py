@@ -1,0 +1,116 @@
+"""How a sweep stands: its cells, the stages that they need and share, and how long the rest may take.
+
+Read from the ledger and the artifacts alone, so also while another process runs the sweep; nothing is written.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from genclspp.runs.ledger import Entry, Ledger
+from genclspp.runs.outlook import estimate, seconds_of
+
+WAITING = ("pending", "running")
+
+
+@dataclass(frozen=True)
+class Role:
+    """The distinct steps of one role: `done` of `steps`, which `cells` cells need; `seconds` in all, so far."""
+
+    name: str
+    done: int
+    steps: int
+    cells: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a sweep stands at the time `now` (seconds since the epoch).
+
+    entries: one per cell, in order
+    done:    artifact, "stage/key" -> seconds that its stage took, and when it was finished
+    """
+
+    entries: Sequence[Entry]
+    done: Mapping[str, tuple[float, float]]
+    now: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no cell is running or still to come."""
+        return not any(entry.state in WAITING for entry in self.entries)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether cells are still to come, but none is running: the sweep was interrupted, or is planning."""
+        return not self.is_over and not any(entry.state == "running" for entry in self.entries)
+
+    @cached_property
+    def shares(self) -> Counter[str]:
+        """Artifact -> how many cells need it."""
+        return Counter(name for entry in self.entries for name in {name for _, name in entry.steps} if name)
+
+    @cached_property
+    def roles(self) -> list[Role]:
+        """The roles of steps, in the order of a cell."""
+        names, cells = defaultdict(set), Counter[str]()
+        for entry in self.entries:
+            for role, name in entry.steps:
+                names[role].add(name or entry.record)  # until it is known, no cell shares it
+            cells.update({role for role, _ in entry.steps})
+        done = {role: [self.done[name][0] for name in found if name in self.done] for role, found in names.items()}
+        return [
+            Role(role, len(done[role]), len(found), cells[role], sum(done[role])) for role, found in names.items()
+        ]
+
+    def finished(self, entry: Entry) -> int:
+        """How many of a cell's steps have left their artifacts."""
+        return sum(name in self.done for _, name in entry.steps)
+
+    def spent(self, entry: Entry) -> float:
+        """Seconds that the finished steps of a cell took, whichever cell computed them."""
+        return sum(self.done[name][0] for _, name in entry.steps if name in self.done)
+
+    def doing(self, entry: Entry) -> tuple[str, str, float] | None:
+        """Role and artifact of the step that a running cell is at, and for how many seconds; else None."""
+        if entry.state != "running":
+            return None
+        left = [(role, name) for role, name in entry.steps if name not in self.done]
+        if not left:
+            return None
+        ended = [self.done[name][1] for _, name in entry.steps if name in self.done]
+        return *left[0], max(self.now - max(since(entry), *ended, 0.0), 0.0)
+
+    def left(self) -> str | None:
+        """How long the rest may take, as `Outlook.left` says it; None if nothing is known yet."""
+        known, missing, running = defaultdict(list), {}, defaultdict(float)
+        for entry in self.entries:
+            for role, name in entry.steps:
+                if name in self.done:
+                    known[role].append(self.done[name][0])
+                elif entry.state in WAITING:
+                    missing[name or (entry.record, role)] = role
+            if at := self.doing(entry):
+                running[at[1] or (entry.record, at[0])] = at[2]
+        return estimate(known, [(role, running.get(name, 0.0)) for name, role in missing.items()])
+
+
+def read(name: str, outputs: Path, now: float) -> Standing:
+    """How the sweep `name` stands."""
+    entries = Ledger(outputs / "results" / name).read()
+    found = {}
+    for artifact in {name for entry in entries for _, name in entry.steps if name}:
+        path = outputs / "artifacts" / artifact
+        with suppress(FileNotFoundError):  # it is not there yet, or was damaged and has just been removed
+            found[artifact] = (seconds_of(path), (path / "manifest.json").stat().st_mtime)
+    return Standing(entries, found, now)
+
+
+def since(entry: Entry) -> float:
+    """When a cell became what it is, in seconds since the epoch."""
+    return datetime.fromisoformat(entry.since).timestamp()
