@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from genclspp.inference import predict
 from tests.cli import TINY, TINY_RL, Warm, artifacts, records, run, timeless
 from tests.wandb_files import Run, read_runs
 
@@ -140,13 +141,12 @@ def test_predictions_keep_the_whole_text_also_where_the_model_read_less(warm: Wa
     words = (*(word for word in TINY if "_size" not in word), "dataset=local", f"dataset.path={tmp_path}")
     warm.run(*words, "decode=ppl", outputs=tmp_path / "outputs").require()
     (folder,) = artifacts(tmp_path / "outputs", "predict")
-    for split, name, truncated in (("test", "predictions", True), ("validation", "validation", False)):
-        lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        kept = [json.loads(line) for line in lines]
+    for split, truncated in (("test", True), ("validation", False)):
+        kept = predict.read(folder, split)
         known = {(row["text"], row["label"]) for row in written[split]}
-        assert {(row["text"], row["gold"]) for row in kept} <= known
+        assert {(row.text, row.gold) for row in kept} <= known
         assert len(kept) == (2 if split == "test" else 4)  # RL's checks keep half of validation for themselves
-        assert {row["truncated"] for row in kept} == {truncated}
+        assert {row.truncated for row in kept} == {truncated}
 
 
 def test_the_record_says_how_many_parameters_were_trained(warm: Warm, tmp_path: Path):

@@ -1,6 +1,5 @@
 """A cell becomes a plan: what it says beforehand is what is computed, and nothing is computed for it."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from omegaconf import OmegaConf
 
 from genclspp import pipeline
 from genclspp.cli import compose, grid, main, sweep
+from genclspp.inference import predict
 from genclspp.prompts import render
 from genclspp.runs.plan import Memory, Plan
 from genclspp.settings import Cell
@@ -125,7 +125,9 @@ def test_cells_that_share_data_load_and_render_it_once(monkeypatch: pytest.Monke
     assert len(set().union(*map(keys, plans))) == 5 * len(plans[0].steps)  # the seed is part of every key
 
 
-def test_a_sweep_composes_each_combination_of_choices_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):
+def test_a_sweep_composes_each_combination_of_choices_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
+):
     composed: Counter[tuple[str, ...]] = Counter()
     compose_one = ConfigLoaderImpl._load_configuration_impl
 
@@ -227,14 +229,11 @@ def test_the_record_tells_test_and_validation_apart(warm: Warm, tmp_path: Path):
     (record,) = records(tmp_path)
     assert (record["examples"], record["validation/examples"]) == (8, 4)  # the other four are for checks of RL
     (folder,) = artifacts(tmp_path, "predict")
-    tested, validated = (
-        [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-        for name in ("predictions", "validation")
-    )
+    tested, validated = (predict.read(folder, split) for split in ("test", "validation"))
     assert len(tested) == 8
-    right = sum(row["label"] == row["gold"] for row in validated)
+    right = sum(row.label == row.gold for row in validated)
     assert right / 4 == record["validation/accuracy"]
-    assert not {row["id"] for row in tested} & {row["id"] for row in validated}
+    assert not {row.id for row in tested} & {row.id for row in validated}
     assert record["artifact/score"] != record["artifact/score_validation"]
     for role in ("score", "score_validation", "prior", "prior_validation"):
         assert record[f"artifact/{role}"] in {path.name for path in artifacts(tmp_path, "score")}

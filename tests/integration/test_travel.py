@@ -4,6 +4,7 @@ import re
 import socket
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.cli import ROOT, TINY, TINY_RL, Warm, artifacts, records, timeless
@@ -21,8 +22,10 @@ def outputs(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def content(path: Path) -> str:
-    """What a file says; of weights, the header."""
+    """What a file says; of a table its values and its metadata, of weights the header."""
     data = path.read_bytes()
+    if path.suffix == ".parquet":
+        return repr(pq.read_table(path).to_pylist()) + repr(pq.read_metadata(path).metadata)
     if path.suffix == ".safetensors":
         data = data[8 : 8 + int.from_bytes(data[:8], "little")]
     return data.decode()
@@ -44,7 +47,7 @@ def test_no_artifact_names_a_folder_or_the_machine(outputs: Path):
 
 def test_no_artifact_is_a_pickle(outputs: Path):
     suffixes = {path.suffix for path in (outputs / "artifacts").rglob("*") if path.is_file()}
-    assert suffixes <= {".json", ".jsonl", ".safetensors", ".jinja", ".md", ".lock"}
+    assert suffixes <= {".json", ".jsonl", ".parquet", ".safetensors", ".jinja", ".md", ".lock"}
 
 
 def test_a_record_names_the_folder_of_its_policy(outputs: Path):
