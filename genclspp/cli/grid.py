@@ -1,11 +1,13 @@
 """The grid of a sweep: the jobs that Hydra's basic sweeper would launch, trimmed, and handed back to it."""
 
+import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -43,6 +45,7 @@ def free_knobs(words: Sequence[str]) -> list[str]:
     return [free(word) for word in words]
 
 
+VALUES = {"name", "outputs", "seed", "threads"}  # keys without a dot that are no groups
 # Groups whose choices have keys of their own.
 GROUPS = {"method", "strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}
 
@@ -87,11 +90,12 @@ def jobs(config: DictConfig) -> list[Job]:
     found: dict[Words, DictConfig] = {}
     missing: dict[Words, list[str]] = {}  # the choices of a job -> keys that it does not have
     errors: dict[str, Exception] = {}  # key that a job does not have -> what Hydra says
+    load = composer(config)
     for words in product:
         lacking = missing.setdefault(tuple(word for word in words if _is_choice(word)), [])
         while (left := _without(words, lacking)) not in found:
             try:
-                found[left] = loader.load_sweep_config(config, list(left))
+                found[left] = load(left)
             except ConfigCompositionException as error:
                 key = re.search(r"Could not override '([^']+)'", str(error))
                 if key is None:
@@ -102,6 +106,36 @@ def jobs(config: DictConfig) -> list[Job]:
         if not any(key_of(word) == name for words in found for word in words):
             raise why
     return [Job(words, composed) for words, composed in found.items()]
+
+
+def composer(master: DictConfig) -> Callable[[Words], DictConfig]:
+    """What Hydra's `load_sweep_config` does, in a tenth of its time: it composes once per combination of choices.
+
+    Jobs that differ in values alone (a seed, a knob) share what choices compose to; values are set in a copy.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(config_loader=loader)
+    composed: dict[Words, DictConfig] = {}
+
+    def load(words: Words) -> DictConfig:
+        values = [word for word in words if _is_value(word)]
+        choices = tuple(word for word in words if not _is_value(word))
+        if choices not in composed:
+            composed[choices] = loader.load_sweep_config(master, list(choices))
+        config = copy.deepcopy(composed[choices])
+        ConfigLoaderImpl._apply_overrides_to_config(parser.parse_overrides(values), config)
+        job, overrides = config.hydra.job, parser.parse_overrides(list(words))
+        config.hydra.overrides.task = list(words)
+        how = job.config.override_dirname
+        job.override_dirname = get_overrides_dirname(overrides, how.exclude_keys, how.item_sep, how.kv_sep)
+        return config
+
+    return load
+
+
+def _is_value(word: str) -> bool:
+    """Whether a word sets a value; if not, it may choose in a group."""
+    return "." in key_of(word) or key_of(word) in VALUES
 
 
 def hand_over(jobs: Sequence[Job]) -> None:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, effects, errors, grid, help, sweep, words
+from genclspp.cli import compose, effects, errors, grid, help, launchers, sweep, words
 from genclspp.runs import threads
 from genclspp.settings import Cell
 from genclspp.suggest import UserError
@@ -20,10 +20,15 @@ from genclspp.suggest import UserError
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
 def run(config: DictConfig) -> float:
     """Run one cell; its accuracy is returned for sweepers that optimise. NaN: it failed, and the sweep goes on."""
+    from genclspp import pipeline
+
     try:
         cell = compose.cell(config)
         if HydraConfig.get().mode is RunMode.RUN:  # a sweep has been checked as a whole
             effects.check(HydraConfig.get(), [cell])
+            if launchers.is_plan(HydraConfig.get()):
+                launchers.show_plan([cell], [pipeline.plan(cell, sweep.memory(cell.outputs)).steps])
+                return 0.0
         return _run(cell)
     except Exception as error:
         hydra_config = HydraConfig.get()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, effects, errors, grid
+from genclspp.cli import compose, effects, errors, grid, launchers
 from genclspp.settings import Cell
 from genclspp.suggest import UserError
 
@@ -60,6 +60,9 @@ class Sweep(Callback):
         kept = _distinct(cells, [str(plan.steps[-1].artifact.key) if plan.is_known else "" for plan in plans])
         grid.hand_over([jobs[place] for place in kept])
         outlook = Outlook([cells[place] for place in kept], [plans[place].steps for place in kept])
+        if launchers.is_plan(config.hydra):
+            launchers.show_plan(outlook.cells, outlook.steps)
+            raise SystemExit(0)
         for cell in outlook.cells:
             Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))
         Sweep.outlook = outlook

@@ -12,13 +12,21 @@ from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.progress import Watch
 from genclspp.prompts.draft import ModelInputs
-from genclspp.store.artifacts import Artifact, stage
+from genclspp.store.artifacts import Artifact, Work, stage
 from genclspp.store.files import write_json
 
 SCORES, COMPLETIONS, PROMPTS = "scores.jsonl", "completions.json", "prompts.jsonl"
 
 
-@stage("score", version=3)
+def _reading(policy: Policy, inputs: ModelInputs, **_: Any) -> Work:
+    return Work(inputs.length, policy.kind)
+
+
+def _writing(policy: Policy, inputs: ModelInputs, max_new_tokens: int, **_: Any) -> Work:
+    return Work(len(inputs.texts) * max_new_tokens, policy.kind)
+
+
+@stage("score", version=3, work=_reading)
 def score(
     policy: Policy,
     inputs: ModelInputs,
@@ -45,7 +53,7 @@ def score(
     write_json(out / "summary.json", {"prompts": len(texts), "tokens": round(tokens)})
 
 
-@stage("complete", version=4)
+@stage("complete", version=4, work=_writing)
 def complete(
     policy: Policy,
     inputs: ModelInputs,
@@ -84,7 +92,7 @@ def complete(
     write_json(out / "summary.json", {"prompts": len(texts), "generated": len(left)})
 
 
-@stage("score_prompts", version=1)
+@stage("score_prompts", version=1, work=_reading)
 def score_prompts(
     policy: Policy, inputs: ModelInputs, thoughts: Artifact | None, batch_size: int, watch: Watch, out: Path
 ) -> None:

@@ -11,13 +11,17 @@ from genclspp.models.policy import Policy
 from genclspp.progress import Watch
 from genclspp.prompts import render, thoughts
 from genclspp.prompts.draft import ModelInputs
-from genclspp.store.artifacts import stage
+from genclspp.store.artifacts import Work, stage
 from genclspp.store.files import write_json
 
 THOUGHTS = "thoughts.jsonl"
 
 
-@stage("think", version=3)
+def _writing(policy: Policy, inputs: ModelInputs) -> Work:
+    return Work(len(inputs.texts) * inputs.thought_tokens, policy.kind)
+
+
+@stage("think", version=3, work=_writing)
 def think(policy: Policy, inputs: ModelInputs, batch_size: int, watch: Watch, out: Path) -> None:
     """Generate a greedy thought after every text; one row of `thoughts.jsonl` per text, in order.
 

@@ -34,6 +34,11 @@ class Policy:
         parts = [self.digest, str(self.trained.key) if self.trained else ""]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
+    @property
+    def kind(self) -> str:
+        """Weights of the same kind take the same time to read a text."""
+        return f"{self.digest} {self.settings.precision}"
+
     def __hash__(self) -> int:
         return hash(self.key)
 

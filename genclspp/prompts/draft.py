@@ -8,6 +8,7 @@ A strategy fills its own field of the draft and renders no text, so the order of
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os.path import commonprefix
 from typing import Protocol
 
 from genclspp.prompts import thoughts
@@ -157,6 +158,11 @@ class ModelInputs:
         """Hash of all fields, computed once; None while they are not known."""
         return key(self.texts, self.completions, self.joint, self.thought_tokens) if self.is_known else None
 
+    @cached_property
+    def length(self) -> int:
+        """What there is to read, in characters: what all texts begin with counts once, answers once per text."""
+        return _length(self.texts) + len(self.texts) * sum(map(len, self.completions))
+
     def after(self, thought_of: Sequence[str]) -> list[str]:
         """The texts, each followed by its thought and the closing tag."""
         return [
@@ -203,6 +209,11 @@ class Prompts:
         return replace(self, thought_tokens=0) if self.thought_tokens else self
 
     @cached_property
+    def length(self) -> int:
+        """What there is to learn from, in characters: what all prompts begin with counts once."""
+        return _length([item.text for item in self.items]) + sum(len(item.written) for item in self.items)
+
+    @cached_property
     def truncated(self) -> int:
         """How many were truncated."""
         return sum(item.truncated for item in self.items)
@@ -215,3 +226,8 @@ class Prompts:
     def most_tokens(self) -> int:
         """Maximum number of new tokens: a thought, the longest answer, the end token, and `BEYOND` others."""
         return self.thought_tokens + self.answer_tokens + 1 + BEYOND
+
+
+def _length(texts: Sequence[str]) -> int:
+    shared = len(commonprefix([min(texts), max(texts)])) if texts else 0  # noqa: RUF071
+    return shared + sum(len(text) - shared for text in texts)

@@ -34,22 +34,36 @@ Function = TypeVar("Function", bound=Callable[..., None])
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a step has to do: it takes time in proportion to its amount, compared with others of the same kind."""
+
+    amount: float = 1.0
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class Stage:
-    """What represents a stage's code in its keys. Raise `version` when the stage computes something else."""
+    """What represents a stage's code in its keys. Raise `version` when the stage computes something else.
+
+    work: tells the `Work` from the inputs, for estimates; no part of keys
+    """
 
     name: str
     version: int
+    work: Callable[..., Work] = lambda **_: Work()
 
 
-def stage(name: str, version: int) -> Callable[[Function], Function]:
+def stage(
+    name: str, version: int, work: Callable[..., Work] = lambda **_: Work()
+) -> Callable[[Function], Function]:
     """Decorator that makes a function `(inputs…, out: Path) -> None` a stage.
 
     Two more parameters may follow that are not inputs, as they do not change the result: `watch`, which receives
-    progress, and `batch_size`.
+    progress, and `batch_size`. `work`: see `Stage`; it is called with the inputs.
     """
 
     def mark(function: Function) -> Function:
-        vars(function)["stage"] = Stage(name, version)
+        vars(function)["stage"] = Stage(name, version, work)
         return function
 
     return mark
@@ -95,6 +109,10 @@ class Step:
         except NotKnownYet:
             name = None
         return Artifact(self.stage.name, name, self.store.root / self.stage.name / (name or "not known yet"))
+
+    @cached_property
+    def work(self) -> Work:
+        return self.stage.work(**self.call.keywords)
 
     def takes(self, name: str) -> bool:
         return name in inspect.signature(self.call.func).parameters
@@ -242,6 +260,8 @@ def _finish(folder: Path, step: Step, used: Mapping[str, Any]) -> None:
         "inputs": {name: _outline(value) for name, value in step.inputs.items()},
         "files": {str(path.relative_to(folder)): _digest(path) for path in files},
         **used,
+        "work": vars(step.work),
+        "bytes": sum(path.stat().st_size for path in files),
         "versions": versions(),
         "threads": _threads(),
         "commit": commit(),

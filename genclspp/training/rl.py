@@ -13,7 +13,7 @@ from genclspp.models.precision import autocast
 from genclspp.progress import Watch
 from genclspp.prompts.draft import Prompts
 from genclspp.settings import Reward, RlSettings
-from genclspp.store.artifacts import stage
+from genclspp.store.artifacts import Work, stage
 from genclspp.store.files import write_json
 from genclspp.training import learners
 from genclspp.training import rewards as rewarding
@@ -39,7 +39,13 @@ def check(settings: RlSettings, count: int) -> None:
         learner.check(build_arguments(learner.arguments(), settings.args, "rl.args", 0, Path()), count)
 
 
-@stage("rl", version=3)
+def _learning(policy: Policy, prompts: Prompts, settings: RlSettings, **_: Any) -> Work:
+    share = min(settings.examples or math.inf, len(prompts.items)) / len(prompts.items)
+    amount = prompts.length * share * settings.args.get("num_train_epochs", 1.0)
+    return Work(amount, f"{policy.kind} {type(settings.learner).__name__}")
+
+
+@stage("rl", version=3, work=_learning)
 def fit(
     policy: Policy,
     prompts: Prompts,

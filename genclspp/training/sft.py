@@ -1,13 +1,14 @@
 """Supervised fine-tuning: learn to write the answers."""
 
 from pathlib import Path
+from typing import Any
 
 from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.progress import Watch
 from genclspp.prompts.draft import Prompts
 from genclspp.settings import SftSettings
-from genclspp.store.artifacts import stage
+from genclspp.store.artifacts import Work, stage
 from genclspp.store.files import write_json
 
 
@@ -23,7 +24,16 @@ def check(settings: SftSettings) -> None:
         weights.lora_config(settings.lora)
 
 
-@stage("sft", version=3)
+def _learning(policy: Policy, prompts: Prompts, settings: SftSettings, **_: Any) -> Work:
+    args, count = settings.args, len(prompts.items)
+    epochs = args.get("num_train_epochs", 3.0) + settings.extra_epochs * _extra(settings, count) / count
+    if (args.get("max_steps") or 0) > 0:
+        batch = args.get("per_device_train_batch_size", 8) * args.get("gradient_accumulation_steps", 1)
+        epochs = args["max_steps"] * batch / count
+    return Work(prompts.length * epochs, f"{policy.kind} {'full' if settings.lora is None else 'lora'}")
+
+
+@stage("sft", version=3, work=_learning)
 def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watch: Watch, out: Path) -> None:
     """Fine-tune on the answers (and thoughts) of `prompts`; leave the policy and its curves in `out`.
 
@@ -38,11 +48,8 @@ def fit(policy: Policy, prompts: Prompts, settings: SftSettings, seed: int, watc
 
     given = {"max_length": None, **settings.args}
     args = build_arguments(SFTConfig, given, "sft.args", seed, out, policy.settings.precision)
-    # As a control of RL (rl=matched), train for as many examples more as RL would see: it sees at most all of
-    # them.
     count = len(prompts.items)
-    extra = count if settings.extra_examples is None else min(settings.extra_examples, count)
-    args.num_train_epochs += settings.extra_epochs * extra / count
+    args.num_train_epochs += settings.extra_epochs * _extra(settings, count) / count
     rows = [tokenise(policy, prompts.joint, item.text, item.written) for item in prompts.items]
     trainer = TreeSFTTrainer(
         weights.load(policy, train=True, lora=settings.lora, seed=seed),
@@ -72,3 +79,8 @@ def tokenise(policy: Policy, joint: str, prompt: str, answer: str) -> dict[str, 
         "input_ids": [*question.context, *learned],
         "completion_mask": [0] * len(question.context) + [1] * len(learned),
     }
+
+
+def _extra(settings: SftSettings, count: int) -> int:
+    """As a control of RL (rl=matched), train on as many examples more as RL would see: it sees at most all."""
+    return count if settings.extra_examples is None else min(settings.extra_examples, count)

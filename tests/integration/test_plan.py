@@ -1,5 +1,6 @@
 """A cell becomes a plan: what it says beforehand is what is computed, and nothing is computed for it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,12 @@ from hydra import compose as compose_config
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from genclspp import pipeline
-from genclspp.cli import compose, main, sweep
+from genclspp.cli import compose, grid, main, sweep
 from genclspp.inference import predict
 from genclspp.prompts import render
 from genclspp.runs.plan import Memory, Plan
@@ -121,7 +125,9 @@ def test_cells_that_share_data_load_and_render_it_once(monkeypatch: pytest.Monke
     assert len(set().union(*map(keys, plans))) == 5 * len(plans[0].steps)  # the seed is part of every key
 
 
-def test_a_sweep_composes_each_cell_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):
+def test_a_sweep_composes_each_combination_of_choices_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
+):
     composed: Counter[tuple[str, ...]] = Counter()
     compose_one = ConfigLoaderImpl._load_configuration_impl
 
@@ -131,16 +137,91 @@ def test_a_sweep_composes_each_cell_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     GlobalHydra.instance().clear()
     monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counted)
-    words = ["run.py", "-m", *TINY, f"outputs={tmp_path}", "seed=0,1,2"]
+    words = ["run.py", "-m", *TINY, f"outputs={tmp_path}", "strategy=zero_shot,icl", "seed=0,1,2"]
     monkeypatch.setattr("sys.argv", words)
     main.main()
-    assert len(records(tmp_path)) == 3
-    seeds = [
-        overrides for overrides in composed if any(word in ("seed=0", "seed=1", "seed=2") for word in overrides)
-    ]
-    assert len(seeds) == 3
-    assert all(composed[overrides] == 1 for overrides in seeds)
+    assert len(records(tmp_path)) == 6
+    jobs = [words for words in composed if words[-1:] in (("strategy=icl",), ("strategy=zero_shot",))]
+    assert len(jobs) == 2
+    assert all(composed[words] == 1 for words in jobs)
     sweep.memory.cache_clear()
+
+
+SAME = [
+    ("strategy=icl", "seed=3", "strategy.icl.shots=2", "rl=expected", "rl.learner.entropy=0.1"),
+    ("strategy=[icl,numeric]", "sft.args.num_train_epochs=2", "+sft.args.foo=3", "threads=1"),
+    ("experiment=pairings", "strategy@infer=icl", "name=mine", "~sft.args.learning_rate", "dataset.names={a: b}"),
+    ("dataset=local", "dataset.path=a b", "model.path='x=y'", "outputs=elsewhere", "decode=ppl_sum"),
+]
+
+
+@pytest.mark.parametrize("words", SAME, ids=" ".join)
+def test_composing_once_per_combination_of_choices_is_what_hydra_does(words: tuple[str, ...]):
+    loader = GlobalHydra.instance().config_loader()
+    given = ["hydra.sweep.dir=somewhere", "model=tiny", "seed=1,2"]
+    master = loader.load_configuration("config", given, run_mode=RunMode.MULTIRUN)
+    load = grid.composer(master)
+    load(words[:1])  # a job of the same choice, from which the others are made
+    for job in (words, (*words, "predict.validation=7"), words):
+        theirs, ours = loader.load_sweep_config(master, list(job)), load(job)
+        for resolve in (False, True):
+            if resolve:  # paths of runs depend on the clock and on Hydra's state
+                del theirs.hydra, ours.hydra
+            containers = [OmegaConf.to_container(config, resolve=resolve) for config in (theirs, ours)]
+            assert containers[0] == containers[1]
+
+
+@pytest.mark.parametrize("words", [("strategy.icl.shots=2",), ("~sft.args.nothing",), ("seeds=1",)])
+def test_what_hydra_refuses_is_refused_alike(words: tuple[str, ...]):
+    loader = GlobalHydra.instance().config_loader()
+    master = loader.load_configuration("config", ["model=tiny"], run_mode=RunMode.MULTIRUN)
+    with pytest.raises(ConfigCompositionException) as theirs:
+        loader.load_sweep_config(master, list(words))
+    with pytest.raises(ConfigCompositionException) as ours:
+        grid.composer(master)(words)
+    assert str(ours.value) == str(theirs.value)
+
+
+def counts(text: str) -> dict[str, tuple[int, int]]:
+    """Role -> stages to compute and to reuse, from the table of a plan."""
+    found = re.findall(r"^ (\w+) +(?:at most )?(\d+) +(\d+) +\d+ ", text, re.MULTILINE)
+    return {role: (int(compute), int(reuse)) for role, compute, reuse in found}
+
+
+def test_a_plan_is_shown_and_what_it_says_is_computed(warm: Warm, tmp_path: Path):
+    words = ["-m", *TINY, "strategy=zero_shot,icl", "decode=ppl,greedy", "name=planned"]
+    first = warm.run(*words, "hydra/launcher=plan", outputs=tmp_path).require()
+    assert "plan of planned: 4 cells, 14 distinct stages; nothing was run" in first.out
+    assert not computed(tmp_path)
+    assert not records(tmp_path, "planned")
+    assert not (tmp_path / "results").exists()
+    done = warm.run(*words, outputs=tmp_path).require()
+    said = counts(first.out)
+    assert said.pop("all") == (14, 0)
+    assert {role: (count, 0) for role, count in done.computed().items()} == said
+    again = warm.run(*words, "hydra/launcher=plan", outputs=tmp_path).require()
+    assert counts(again.out)["all"] == (0, 14)
+    assert "├" not in again.out
+    wider = warm.run(*words, "seed=0,1", "hydra/launcher=plan", outputs=tmp_path).require()
+    assert counts(wider.out)["all"] == (14, 14)
+    assert "unknown" not in wider.out  # the first sweep tells how long its stages take
+    assert "sft strategy=icl seed=1 · 2 cells · to compute" in wider.out
+
+
+def test_a_plan_says_at_most_behind_what_is_not_known(warm: Warm, tmp_path: Path):
+    words = ("strategy=[uncertainty,icl]", "strategy.uncertainty.scorers=[trained]", "hydra/launcher=plan")
+    shown = warm.run(*TINY, *words, "strategy.uncertainty.folds=2", outputs=tmp_path).require()
+    assert re.search(r"^ sft +at most 1 ", shown.out, re.MULTILINE)
+    assert re.search(r"^ mine_sft +2 ", shown.out, re.MULTILINE)
+    assert not computed(tmp_path)
+
+
+def test_an_impossible_cell_has_no_plan(warm: Warm, tmp_path: Path):
+    words = ("-m", *TINY, "strategy=zero_shot,icl", "strategy.icl.shots=500", "hydra/launcher=plan")
+    refused = warm.run(*words, outputs=tmp_path)
+    assert refused.code == 1
+    assert "strategy.icl.shots=500" in refused.err
+    assert "plan of" not in refused.out
 
 
 def test_the_record_tells_test_and_validation_apart(warm: Warm, tmp_path: Path):
