@@ -13,7 +13,7 @@ from genclspp.models.precision import autocast
 from genclspp.progress import Watch
 from genclspp.prompts.draft import Frame
 from genclspp.settings import SftSettings
-from genclspp.store.artifacts import stage
+from genclspp.store.artifacts import Work, stage
 from genclspp.store.files import write_json
 from genclspp.task import Example, Task
 
@@ -65,7 +65,13 @@ def check(settings: SftSettings) -> None:
         weights.lora_config(settings.lora, "SEQ_CLS")
 
 
-@stage("head", version=1)
+def _learning(policy: Policy, train: Sequence[Example], settings: SftSettings, **_: Any) -> Work:
+    read = sum(len(example.text) for example in train)
+    kind = f"{policy.kind} {'full' if settings.lora is None else 'lora'}"
+    return Work(read * settings.args.get("num_train_epochs", 3.0), kind)
+
+
+@stage("head", version=1, work=_learning)
 def fit(
     policy: Policy,
     train: Sequence[Example],

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from genclspp.report.summary import duration
+from genclspp.report.figures import duration
 from genclspp.runs.estimates import Estimates
 from genclspp.runs.graph import Node
 

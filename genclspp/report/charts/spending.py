@@ -22,6 +22,7 @@ from genclspp.report.charts.figure import (
 )
 from genclspp.report.charts.names import name, telling
 from genclspp.report.cost import INFERENCE, Cost, Spent, add, costs
+from genclspp.report.figures import duration
 from genclspp.report.series import Series
 
 if TYPE_CHECKING:
@@ -118,14 +119,6 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[int]:
         if not found or points[place][1] > points[found[-1]][1]:
             found.append(place)
     return found
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best: "40 s", "12.5 min", "3.2 h"."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def kind_of(role: str) -> str:
