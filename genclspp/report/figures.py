@@ -28,7 +28,7 @@ def value(metric: str, found: float | None, sign: str = "") -> str:
     """A value of a metric, in its unit: shares in %, times to two units, memory in MB or GB.
 
     >>> value("accuracy", 0.8512), value("ece", 0.0314), value("seconds/sft", 61), value("memory/sft", 2.5e9)
-    ('85.1', '0.031', '1m01', '2.50 GB')
+    ('85.1', '0.031', '1m01', '2.5 GB')
     """
     if found is None or not math.isfinite(found):
         return MISSING
@@ -36,7 +36,7 @@ def value(metric: str, found: float | None, sign: str = "") -> str:
     if kind == "seconds" and not sign:
         return duration(found)
     if kind == "memory" and not sign:
-        return f"{found / 1e9:.2f} GB" if found >= 1e9 else f"{found / 1e6:.0f} MB"
+        return size(found)
     shown = scaled(metric, found)
     if kind in ("tokens", "examples"):
         return format(shown, f"{sign},.0f")
@@ -55,6 +55,17 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes}m{rest:02}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}"
+
+
+def size(count: float) -> str:
+    """Bytes as text.
+
+    >>> [size(count) for count in (0, 1536, 2.5e6, 3e9)]
+    ['0 kB', '2 kB', '2 MB', '3.0 GB']
+    """
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def percent(share: float | None) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from genclspp.report.figures import duration
+from genclspp.report.figures import duration, size
 from genclspp.runs.estimates import Estimates
 from genclspp.runs.graph import Node
 
@@ -101,17 +101,6 @@ def _spent(row: Row, text: str) -> str:
     if row.unknown == row.compute:
         return "unknown"
     return f"{text} + unknown" if row.unknown else text
-
-
-def size(count: float) -> str:
-    """Bytes as text.
-
-    >>> [size(count) for count in (0, 1536, 2.5e6, 3e9)]
-    ['0 kB', '2 kB', '2 MB', '3.0 GB']
-    """
-    if count < 1e6:
-        return f"{count / 1e3:.0f} kB"
-    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def _drawing(graph: Mapping[str, Node], headings: Sequence[str]) -> Tree:
