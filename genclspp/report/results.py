@@ -11,7 +11,7 @@ import numpy as np
 from genclspp.inference import predictions
 from genclspp.inference.predictions import INVALID, Predictions, Texts
 from genclspp.report import records, series, statistics
-from genclspp.report.records import STRATEGY, Record, is_knob_of
+from genclspp.report.records import STRATEGY, Record, concerns, is_knob_of
 from genclspp.report.resampling import Scores, macro_f1, means
 from genclspp.report.series import Series
 from genclspp.report.statistics import Gain, Interval, Level
@@ -95,13 +95,17 @@ class Results:
     def baseline_of(self, of: Series, wanted: Mapping[str, Any]) -> Series | None:
         """The series with the choices `wanted` that equals this one in all other words, if there is one.
 
-        Knobs of the groups that differ need not be equal: zero-shot prompts have no number of shots.
+        Knobs of the groups that differ need not be equal: zero-shot prompts have no number of shots. Nor do words
+        that one of the two cannot have, such as the decoder of an SVM; None where several series are left then.
         """
         sides = [STRATEGY, "train", "infer"] if wanted.keys() & {"train", "infer"} else []
         names = {name for each in self.series for name in each.words}
         free = {name for name in names if is_knob_of(name, [*wanted, *sides])} - wanted.keys()
+        free |= {name for name in of.words if not concerns(of.words, name)} - wanted.keys()
         words = {name: value for name, value in {**of.words, **wanted}.items() if name not in free}
-        return next((other for other in self.series if words.items() <= other.words.items()), None)
+        found = [other for other in self.series if _has(other, words, wanted)]
+        is_whole = all(concerns(of.words, name) for name in names)
+        return found[0] if len(found) == 1 or (found and is_whole) else None
 
     def on_same_examples(self, of: Series, other: Series) -> bool:
         """Whether all records of both were tested on the same examples; False if that is not known."""
@@ -149,6 +153,15 @@ def read(names: Iterable[str], outputs: Path) -> Results:
             f"(artifact/predict {keys}), so settings changed in between; delete the older file"
         )
     return found
+
+
+def _has(series: Series, words: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a series has the choices `words`, as far as it can have them, and those that are wanted."""
+    return all(
+        series.words.get(name) == value
+        for name, value in words.items()
+        if name in wanted or concerns(series.words, name)
+    )
 
 
 def _are_same(found: Sequence[Answers | None]) -> bool:
