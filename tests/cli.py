@@ -165,7 +165,7 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in record.items()
-        if not name.startswith(("seconds", "version/")) and name not in ("commit", "name")
+        if not name.startswith(("seconds", "memory/", "version/")) and name not in ("commit", "name")
     }
 
 

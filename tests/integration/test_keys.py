@@ -127,9 +127,9 @@ CASES: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
         for name in choices("strategy")
         for place in ("strategy", "strategy@train", "strategy@infer")
     ),
-    *(((f"method={name}",), ("method",)) for name in choices("method")),
+    (("method=knn",), ("method",)),
     (("method=head", "rl=none"), ("sft", "model", "rl")),
-    (("method=svm", "sft=none"), ("dataset", "model", "sft", "rl", "decode", "reward", "predict")),
+    (("method=svm", "sft=none"), ("method", "dataset", "model", "sft", "rl", "decode", "reward", "predict")),
     (("reward=correct",), ("reward",)),
     (("reward=correct_parsed",), ("reward",)),
     (("reward=correct_format", "reasoning=think", "sft=none"), ("reward",)),

@@ -48,6 +48,23 @@ def sweep(root: Path, *, seeds: int = 3, **changes: Any) -> Results:
     return Results(found, root / "artifacts")
 
 
+def test_a_baseline_without_decoder_and_rl_is_found_all_the_same(tmp_path: Path):
+    found = [add(tmp_path, "none", 0, 0.5, method="generative", decode="ppl", **{"rl.examples": 5})]
+    found += [add(tmp_path, rl, 0, 0.5, method="generative", decode="ppl") for rl in ("grpo", "expected")]
+    svm = {
+        name: value
+        for name, value in found[0].items()
+        if name not in ("train", "infer", "decode", "rl", "rl.examples")
+    }
+    results = Results([*found, svm | {"method": "svm"}], tmp_path)
+    *generative, baseline = results.series
+    assert [results.baseline_of(one, {"method": "svm"}) for one in generative] == [baseline] * 3
+    assert results.baseline_of(baseline, {"method": "svm"}) is baseline
+    assert results.baseline_of(baseline, {"method": "generative", "rl": "grpo"}) is generative[1]
+    assert results.baseline_of(baseline, {"method": "generative"}) is None  # which of the three?
+    assert results.baseline_of(generative[0], {"method": "knn"}) is None
+
+
 @pytest.mark.parametrize("metric", RESAMPLED)
 def test_a_level_is_the_mean_of_what_the_records_say(metric: str, tmp_path: Path):
     found = sweep(tmp_path)
