@@ -1,7 +1,8 @@
 """The stage of every baseline: it learns from the training examples, and scores the labels of others."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from genclspp.task import Example
 def classify(
     method: Method,
     train: Sequence[Example],
-    queries: Sequence[Example],
+    queries: Mapping[str, Sequence[Example]],
     labels: Sequence[str],
     language: str,
     seed: int,
@@ -31,20 +32,23 @@ def classify(
     batch_size: int,
     out: Path,
 ) -> None:
-    """Leave a log-probability of each label for each query, in order, as the stage score does.
+    """Leave log-probabilities of all labels for the queries of each split, in a folder each, as `score` does.
 
-    queries: without their labels, of which neither scores nor keys may know anything
+    queries: split -> examples without their labels, of which neither scores nor keys may know anything
     policy:  for a method that reads a model, else None
     raises:  UserError where a method of the user's own fails, or returns other scores than (queries, labels)
     """
-    problem = Problem(train, queries, labels, language, seed, policy, batch_size, watch)
-    logprobs = log_softmax(compute(method, problem), axis=1)
-    rows = [
-        {"logprobs": row.tolist(), "lengths": [1] * len(labels), "constrained": int(row.argmax())}
-        for row in logprobs
-    ]
-    progress.write(out / SCORES, rows, len(rows), iter, Silent())
-    write_json(out / "summary.json", {"queries": len(rows)})
+    everything = [query for of_split in queries.values() for query in of_split]
+    problem = Problem(train, everything, labels, language, seed, policy, batch_size, watch)
+    logprobs = iter(log_softmax(compute(method, problem), axis=1))
+    for split, of_split in queries.items():
+        rows = [
+            {"logprobs": row.tolist(), "lengths": [1] * len(labels), "constrained": int(row.argmax())}
+            for row in islice(logprobs, len(of_split))
+        ]
+        (out / split).mkdir(exist_ok=True)
+        progress.write(out / split / SCORES, rows, len(everything), iter, Silent())
+    write_json(out / "summary.json", {"queries": len(everything)})
 
 
 def compute(method: Method, problem: Problem) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from genclspp.baselines import head
@@ -16,7 +17,7 @@ from genclspp.runs.plan import Memory, Plan
 from genclspp.runs.terminal import hush_libraries
 from genclspp.section import in_full
 from genclspp.settings import Cell
-from genclspp.store.artifacts import Step
+from genclspp.store.artifacts import Artifact, Step
 from genclspp.suggest import UserError, blame, is_ours
 from genclspp.task import Example, Task
 
@@ -34,9 +35,9 @@ def add(plan: Plan, cell: Cell, task: Task, base: Policy | None) -> None:
     if base and isinstance(cell.method, Head):
         policy = base.after(plan.add(_training(cell, task, base)))
         cut = _truncated(plan, task, base)
-    tested = _read(plan, cell, task, policy, "test", "", cut)
-    few = task.splits["validation"]
-    validated = _read(plan, cell, task, policy, "validation", "_validation", cut) if few else None
+    scores = _score(plan, cell, task, policy)
+    tested = _scored(task, "test", scores, cut)
+    validated = _scored(task, "validation", scores, cut) if task.splits["validation"] else None
     plan.add(partial(predict.predict, tested=tested, validated=validated, decoder=cell.decoder))
 
 
@@ -88,35 +89,44 @@ def _truncated(plan: Plan, task: Task, base: Policy) -> frozenset[str]:
     return frozenset(found)
 
 
-def _read(
-    plan: Plan, cell: Cell, task: Task, policy: Policy | None, split: str, suffix: str, cut: frozenset[str]
-) -> Scored:
-    """Plan the scores of a split.
+def _score(plan: Plan, cell: Cell, task: Task, policy: Policy | None) -> Artifact:
+    """Plan the scores of both splits."""
+    seed = cell.seed if cell.method.is_random else 0
 
-    suffix: of the stage's role
-    cut:    ids of examples whose text does not fit into the model
-    """
-    seed, examples = cell.seed if cell.method.is_random else 0, task.splits[split]
-
-    def score() -> Step:
-        call = partial(
-            classify,
-            method=cell.method,
-            train=task.splits["train"],
-            queries=[Example(example.id, example.text, label="") for example in examples],
-            labels=task.labels,
-            language=task.language,
-            seed=seed,
-            policy=policy,
+    def make() -> Step:
+        queries = {
+            split: [Example(example.id, example.text, label="") for example in task.splits[split]]
+            for split in ("test", "validation")
+        }
+        return plan.store.step(
+            partial(
+                classify,
+                method=cell.method,
+                train=task.splits["train"],
+                queries=queries,
+                labels=task.labels,
+                language=task.language,
+                seed=seed,
+                policy=policy,
+            )
         )
-        return plan.store.step(call, f"classify{suffix}")
 
-    step = plan.memory.once(score, "classify", task.key, split, cell.method, seed, policy)
+    step = plan.memory.once(make, "classify", task.key, cell.method, seed, policy)
     plan.steps.append(step)
+    return step.artifact
+
+
+def _scored(task: Task, split: str, scores: Artifact, cut: frozenset[str]) -> Scored:
+    """What `predict` reads of a split.
+
+    cut: ids of examples whose text does not fit into the model
+    """
+    examples = task.splits[split]
     items = tuple(
         Prompt(example.id, "", example.label, truncated=example.id in cut, gold=example.label)
         for example in examples
     )
     # What a method answers is a label as it stands, and it reads no prompt.
     prompts = Prompts(dict(zip(task.labels, task.labels, strict=True)), "", items)
-    return Scored(prompts, tuple(example.text for example in examples), step.artifact)
+    texts = tuple(example.text for example in examples)
+    return Scored(prompts, texts, replace(scores, path=scores.path / split))

@@ -96,8 +96,10 @@ class Results:
         """The series with the choices `wanted` that equals this one in all other words, if there is just one.
 
         Knobs of the groups that differ need not be equal: zero-shot prompts have no number of shots. Nor need
-        words that one of both cannot have: a linear SVM has no decoder.
+        words that one of both cannot have, such as the decoder of an SVM.
         """
+        if wanted.items() <= of.words.items():
+            return of
         sides = [STRATEGY, "train", "infer"] if wanted.keys() & {"train", "infer"} else []
         names = {name for each in self.series for name in each.words}
         free = {name for name in names if is_knob_of(name, [*wanted, *sides])} - wanted.keys()

@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genclspp.baselines import head
 from genclspp.data import tickets
 from genclspp.inference import predictions
+from genclspp.models import folders
+from genclspp.progress import Silent
 from genclspp.report import records as reading
+from genclspp.settings import ModelSettings, SftSettings
+from genclspp.store.artifacts import Store
 from tests.cli import Warm, artifacts, records, timeless
+from tests.tiny import TINY
 
 SMALL = ("tracking=none", "dataset.train_size=40", "dataset.validation_size=24", "dataset.test_size=24")
 GENERATIVE = ("model=tiny", "rl=none", "sft=none", "decode=ppl")
@@ -129,7 +135,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, warm: Warm):
 def test_a_head_is_trained_whole_or_with_an_adapter(tmp_path: Path, warm: Warm):
     words = ("-m", *HEAD, "sft=full,lora")
     done = warm.run(*words, *SMALL, outputs=tmp_path).require()
-    assert done.computed() == {"head": 2, "classify": 2, "classify_validation": 2, "predict": 2}
+    assert done.computed() == {"head": 2, "classify": 2, "predict": 2}
     found = records(tmp_path)
     assert {record["is_random"] for record in found} == {True}
     few, many = sorted({record["parameters/trained"] for record in found})
@@ -159,6 +165,27 @@ def test_a_head_learns_and_loads_in_transformers(folder: Path, tmp_path: Path, w
     tokens = AutoTokenizer.from_pretrained(policy)
     said = model(**tokens("yes 7", return_tensors="pt")).logits[0]
     assert model.config.id2label[int(said.argmax())] == "yes"
+
+
+class Stops(Silent):
+    def advance(self, done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("checkpoint_at_every_step")
+def test_an_interrupted_head_resumes_to_the_same_weights(tmp_path: Path):
+    policy = folders.resolve(ModelSettings(config=TINY, precision="float32"), Store(tmp_path / "artifacts"))
+    train = tickets.generate({"train": 24}, seed=0)["train"]
+    args = {"max_steps": 5, "per_device_train_batch_size": 4, "logging_steps": 1}
+
+    def fit(watch: Silent, out: Path) -> bytes:
+        head.fit(policy, train, tickets.LABELS, 64, SftSettings(args=args), 0, watch, out)
+        return (out / "policy" / "model.safetensors").read_bytes()
+
+    with pytest.raises(KeyboardInterrupt, match="interrupted at step 3 of 5, checkpoint of step 2"):
+        fit(Stops(), tmp_path / "again")
+    assert fit(Silent(), tmp_path / "again") == fit(Silent(), tmp_path / "whole")
 
 
 WRONG = {

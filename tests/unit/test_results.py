@@ -48,6 +48,41 @@ def sweep(root: Path, *, seeds: int = 3, **changes: Any) -> Results:
     return Results(found, root / "artifacts")
 
 
+def test_a_baseline_without_decoder_and_rl_is_found_all_the_same(tmp_path: Path):
+    found = [add(tmp_path, "none", 0, 0.5, method="generative", decode="ppl", **{"rl.examples": 5})]
+    found += [add(tmp_path, rl, 0, 0.5, method="generative", decode="ppl") for rl in ("grpo", "expected")]
+    svm = {
+        name: value
+        for name, value in found[0].items()
+        if name not in ("train", "infer", "decode", "rl", "rl.examples")
+    }
+    results = Results([*found, svm | {"method": "svm"}], tmp_path)
+    *generative, baseline = results.series
+    assert [results.baseline_of(one, {"method": "svm"}) for one in generative] == [baseline] * 3
+    assert results.baseline_of(baseline, {"method": "svm"}) is baseline
+    assert results.baseline_of(baseline, {"method": "generative", "rl": "grpo"}) is generative[1]
+    assert results.baseline_of(baseline, {"method": "generative"}) is None  # which of the three?
+    assert results.baseline_of(generative[0], {"method": "knn"}) is None
+
+
+def test_of_several_possible_baselines_there_is_none_and_a_cell_may_be_its_own(tmp_path: Path):
+    shots = [
+        add(tmp_path, rl, 0, 0.5, train="icl", infer="icl", **{"strategy.icl.shots": count})
+        for count, rl in enumerate(("a", "bb", "ccc"))
+    ]
+    for record in shots:
+        record["rl"] = "none"
+    naive = add(tmp_path, "none", 0, 0.5, train="zero_shot", infer="zero_shot")
+    results = Results([*shots, naive], tmp_path)
+    *several, zero_shot = results.series
+    icl = {"train": "icl", "infer": "icl"}
+    assert results.baseline_of(zero_shot, icl) is None
+    assert [results.baseline_of(one, icl) for one in several] == several
+    assert [results.baseline_of(one, {"train": "zero_shot", "infer": "zero_shot"}) for one in several] == [
+        zero_shot
+    ] * 3
+
+
 @pytest.mark.parametrize("metric", RESAMPLED)
 def test_a_level_is_the_mean_of_what_the_records_say(metric: str, tmp_path: Path):
     found = sweep(tmp_path)

@@ -29,8 +29,10 @@ def test_no_stage_has_changed_unseen(confirm: ModuleType) -> None:
 def test_every_stage_is_known(confirm: ModuleType) -> None:
     names = {
         "base",
+        "classify",
         "complete",
         "convert",
+        "head",
         "mine",
         "neighbours",
         "predict",

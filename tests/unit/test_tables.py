@@ -258,6 +258,17 @@ def test_the_headline_is_chosen_on_validation_and_reported_on_test(tmp_path: Pat
     assert "rl=expected, 80.0 % (73.9 to 85.0)" in said
 
 
+def test_each_set_of_test_examples_has_its_headline(tmp_path: Path):
+    found = [
+        add(tmp_path, right, rl=rl, examples=size, **{"rl.examples": size})
+        for size in (50, 60)
+        for rl, right in (("none", 0.5), ("grpo", 0.9))
+    ]
+    table = build(results(tmp_path, *found), Description())
+    assert [headline.series.words["rl.examples"] for headline in table.headlines] == [50, 60]
+    assert {headline.series.words["rl"] for headline in table.headlines} == {"grpo"}
+
+
 def test_cells_without_validation_examples_have_no_headline(tmp_path: Path):
     found = [add(tmp_path, 0.9, rl=rl, **{"validation/accuracy": None}) for rl in ("none", "grpo")]
     assert not build(results(tmp_path, *found), Description()).headlines

@@ -117,7 +117,7 @@ class Own:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (None, r"the method Own raised ZeroDivisionError: .* \(.*test_baselines\.py:\d+\)"),
+        (None, r"the method Own raised ZeroDivisionError: .* \(.*test_baseline_scores\.py:\d+\)"),
         ([[0.0]], r"the method Own returned scores of shape \(1, 1\); expected \(40, 8\)"),
         (np.full((40, 8), np.nan), "the method Own returned NaN or infinite scores; expected finite ones"),
     ],
@@ -131,7 +131,7 @@ def test_a_method_of_ones_own_is_blamed_by_name(value: Any, sentence: str, probl
 def test_the_stage_leaves_log_probabilities(tmp_path_factory: pytest.TempPathFactory, scores: list[list[float]]):
     out = tmp_path_factory.mktemp("out")
     run_stage(Own(scores), [Example(str(place), "text", "") for place in range(len(scores))], out)
-    rows = list(score.read(out))
+    rows = [row for split in ("test", "validation") for row in score.read(out / split)]
     found = np.array([row["logprobs"] for row in rows])
     assert np.allclose(np.exp(found).sum(axis=1), 1)
     assert np.allclose(found - found[:, :1], np.array(scores) - np.array(scores)[:, :1])
@@ -142,7 +142,7 @@ def run_stage(method: Any, queries: Sequence[Example], out: Path) -> None:
     classify(
         method=method,
         train=(),
-        queries=queries,
+        queries={"test": queries[:1], "validation": queries[1:]},
         labels=("a", "b", "c"),
         language="en",
         seed=0,
