@@ -1,7 +1,7 @@
 """The grid of a sweep: the jobs that Hydra's basic sweeper would launch, trimmed, and handed back to it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from genclspp.cli.compose import CONF
 from genclspp.cli.words import MANY, key_of
+from genclspp.suggest import UserError
 
 Words = tuple[str, ...]  # what is typed for one job
 
@@ -81,6 +82,8 @@ def jobs(config: DictConfig) -> list[Job]:
     parser = OverridesParser.create(config_loader=loader)
     product: list[Words] = []
     for own in config.get("grids") or [{}]:
+        if not isinstance(own, Mapping):
+            raise UserError(f"grids holds {own!r}; expected mappings such as {{rl: 'none,grpo'}}")
         params = [f"{name}={value}" for name, value in {**(config.hydra.sweeper.params or {}), **own}.items()]
         overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
         product += [tuple(words) for batch in BasicSweeper.split_arguments(overrides, None) for words in batch]
