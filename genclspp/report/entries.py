@@ -9,7 +9,7 @@ from genclspp.report.headline import Headline
 from genclspp.report.series import Series
 from genclspp.report.statistics import ALPHA, Average, Gain, Interval, Level
 
-AVERAGE: Place = ("average",)  # the last column
+AVERAGE: Place = ("average of data sets",)  # the last column
 
 
 @dataclass(frozen=True)
