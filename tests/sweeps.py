@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from genclspp.inference import metrics, predictions
-from genclspp.inference.predictions import Predictions, Texts
+from genclspp.inference.predictions import INVALID, Predictions, Texts
 from genclspp.report.results import Results
 from genclspp.store.files import write_json
 
@@ -15,10 +15,12 @@ Record = dict[str, Any]
 SAME = {"name": "dev", "dataset": "tickets", "train": "icl", "infer": "icl", "decode": "ppl", "rl": "none"}
 
 
-def predicted(right: float, seed: int, examples: int) -> Predictions:
+def predicted(right: float, seed: int, examples: int, writes: bool = False) -> Predictions:
     """Predictions of which a share `right` is right, on the same examples and gold labels for every seed.
 
     Easy examples are right in all cells, as those of real sweeps are.
+
+    writes: whether all others are invalid, as what a model writes may be
     """
     gold = np.random.default_rng(0).integers(0, 3, examples)
     hard = np.random.default_rng(1).random(examples)
@@ -26,18 +28,27 @@ def predicted(right: float, seed: int, examples: int) -> Predictions:
     order = np.argsort(0.8 * hard + 0.2 * own)
     label = gold.copy()
     wrong = order[round(right * examples) :]
-    label[wrong] = (gold[wrong] + 1) % 3
+    label[wrong] = other = (gold[wrong] + 1) % 3
+    forced = label.copy()
+    label[wrong] = INVALID if writes else other
     chances = np.full((examples, 3), 0.1, dtype=np.float32)
-    chances[np.arange(examples), label] = 0.8
+    chances[np.arange(examples), forced] = 0.8
     ids = tuple(map(str, range(examples)))
-    answers = tuple(LABELS[place] for place in label)
+    answers = tuple(LABELS[place] for place in forced)
     return Predictions(
         LABELS, ids, gold, label, label, chances, np.log(chances), answers, np.zeros(examples, bool)
     )
 
 
 def add(
-    root: Path, right: float, seed: int = 0, *, examples: int = 200, lost: bool = False, **words: Any
+    root: Path,
+    right: float,
+    seed: int = 0,
+    *,
+    examples: int = 200,
+    lost: bool = False,
+    writes: bool = False,
+    **words: Any,
 ) -> Record:
     """Write a record, and its predictions unless they are `lost`; returns the record.
 
@@ -45,7 +56,7 @@ def add(
     """
     same = {**SAME, "digest/test": f"{words.get('dataset', 'tickets')}{examples}", **words, "seed": seed}
     key = "".join(char if char.isalnum() else "_" for char in "".join(map(str, same.values())))
-    found, texts = predicted(right, seed, examples), Texts(("",) * examples)
+    found, texts = predicted(right, seed, examples, writes), Texts(("",) * examples)
     measured = metrics.compute(predictions.rows(found, texts), LABELS)
     if not lost:
         folder = root / "artifacts" / "predict" / key

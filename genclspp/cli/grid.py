@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from genclspp.cli.compose import CONF
 from genclspp.cli.words import MANY, key_of
+from genclspp.suggest import UserError
 
 Words = tuple[str, ...]  # what is typed for one job
 
@@ -84,6 +85,8 @@ def jobs(config: DictConfig) -> list[Job]:
     parser = OverridesParser.create(config_loader=loader)
     product: list[Words] = []
     for own in config.get("grids") or [{}]:
+        if not isinstance(own, Mapping):
+            raise UserError(f"grids holds {own!r}; expected mappings such as {{rl: 'none,grpo'}}")
         params = [f"{name}={value}" for name, value in {**(config.hydra.sweeper.params or {}), **own}.items()]
         overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
         product += [tuple(words) for batch in BasicSweeper.split_arguments(overrides, None) for words in batch]

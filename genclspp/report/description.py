@@ -84,8 +84,13 @@ def choice(series: Series, word: str) -> Any:
 
 
 def place(series: Series, words: Iterable[str]) -> Place:
+    """The choices of a series for some words, as texts of one line."""
     found = [choice(series, word) for word in words]
-    return tuple(MISSING if value in (None, "") else str(value) for value in found)
+    return tuple(MISSING if value in (None, "") else _on_one_line(str(value)) for value in found)
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _default_rows(series: Sequence[Series], records: Sequence[Record], columns: Sequence[str]) -> tuple[str, ...]:

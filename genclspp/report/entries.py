@@ -9,7 +9,7 @@ from genclspp.report.headline import Headline
 from genclspp.report.series import Series
 from genclspp.report.statistics import ALPHA, Average, Gain, Interval, Level
 
-AVERAGE: Place = ("average",)  # the last column
+AVERAGE: Place = ("average of data sets",)  # the last column
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,3 @@ class Table:
     def gains(self) -> list[Gain | Average]:
         """Those that were tested."""
         return [entry.gain for entry in self.entries.values() if entry.gain]
-
-
-def examples_of(series: Series) -> set[str]:
-    """Digests of the test examples; older records do not say."""
-    return {digest for record in series.records if (digest := record.get("digest/test"))}

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from genclspp.report import statistics
-from genclspp.report.entries import AVERAGE, At, Entry, Row, examples_of
+from genclspp.report.entries import AVERAGE, At, Entry, Row
 from genclspp.report.figures import is_loss
 from genclspp.report.results import Results
-from genclspp.report.series import Series
+from genclspp.report.series import Series, examples_of
 from genclspp.report.statistics import ALPHA, Average
 
 
@@ -58,7 +58,7 @@ def _rivals(entries: Mapping[At, Entry], series: Mapping[At, Series]) -> Iterato
     groups: dict[object, list[At]] = {}
     for at, entry in entries.items():
         if entry.n:
-            examples = frozenset(examples_of(series[at])) if at in series else frozenset()
+            examples = examples_of(series[at]) if at in series else frozenset()
             groups.setdefault((at[1], examples), []).append(at)
     yield from (group for group in groups.values() if len(group) > 1)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from genclspp.report.figures import is_loss
 from genclspp.report.results import Results
-from genclspp.report.series import Series
+from genclspp.report.series import Series, examples_of
 from genclspp.report.statistics import Level
 
 SPLIT = "validation"  # which chooses
@@ -34,15 +34,15 @@ class Headline:
 
 
 def headlines(results: Results, metric: str, among: Sequence[Series] | None = None) -> list[Headline]:
-    """The headline of every data set with several cells, all of which have the metric on validation examples.
+    """The headline of each set of test examples with several cells that all have the metric on validation ones.
 
     among: the series to choose from; None for all
     """
     groups: dict[Any, list[Series]] = {}
     for series in results.series if among is None else among:
         if results.values(series, metric):
-            groups.setdefault(series.words.get("dataset"), []).append(series)
-    found = [_headline(results, metric, dataset, group) for dataset, group in groups.items() if len(group) > 1]
+            groups.setdefault((series.words.get("dataset"), examples_of(series)), []).append(series)
+    found = [_headline(results, metric, of[0], group) for of, group in groups.items() if len(group) > 1]
     return [headline for headline in found if headline]
 
 

@@ -122,7 +122,8 @@ def read_sweeps(results: Path, sweeps: Iterable[str]) -> list[dict[str, Any]]:
     for sweep in dict.fromkeys(sweeps):
         if not (results / sweep).is_dir():
             known = sorted(path.name for path in results.glob("*/"))
-            raise UserError(f"no sweep {sweep!r} in {results}; {hint(sweep, known)}")
+            others = hint(sweep, known) if known else "there is none yet"
+            raise UserError(f"no sweep {sweep!r} in {results}; {others}")
         of_sweep = read(results / sweep)
         if not of_sweep:
             raise UserError(f"the sweep {sweep!r} has no records in {results / sweep}")

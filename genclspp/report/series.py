@@ -43,6 +43,11 @@ def values(series: Series, metric: str) -> dict[int, float]:
     return {record["seed"]: float(record[metric]) for record in series.records if record.get(metric) is not None}
 
 
+def examples_of(series: Series) -> frozenset[str]:
+    """Digests of the test examples; older records do not say."""
+    return frozenset(digest for record in series.records if (digest := record.get("digest/test")))
+
+
 def spread(values: Iterable[float]) -> float | None:
     """The sample standard deviation; None for a single value."""
     found = list(values)

@@ -10,11 +10,11 @@ from typing import Any
 
 from genclspp.report import family, statistics
 from genclspp.report.description import Description, Place, has, place, settle
-from genclspp.report.entries import AVERAGE, At, Entry, Row, Table, examples_of
+from genclspp.report.entries import AVERAGE, At, Entry, Row, Table
 from genclspp.report.headline import headlines
 from genclspp.report.records import Record, split_words
 from genclspp.report.results import Results
-from genclspp.report.series import Series, spread
+from genclspp.report.series import Series, examples_of, spread
 from genclspp.report.statistics import Gain, Interval, Level
 from genclspp.suggest import UserError
 

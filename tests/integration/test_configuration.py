@@ -153,6 +153,11 @@ def test_an_experiment_may_be_several_grids_and_the_command_line_comes_last():
     }
 
 
+def test_a_grid_is_a_mapping():
+    with pytest.raises(ValueError, match=r"grids holds 'a'; expected mappings such as \{rl: 'none,grpo'\}"):
+        jobs(composed("grids=[a]"))
+
+
 def test_the_pairings_are_the_three_by_three_matrix():
     cells = [compose.cell(one.config) for one in jobs(composed("experiment=pairings"))]
     names = ("zero_shot", "icl", "numeric")

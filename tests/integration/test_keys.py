@@ -361,6 +361,10 @@ def test_a_key_of_an_experiment_without_effect_is_refused(warm: Warm, tmp_path: 
         "error: rl.focus=all leaves out no solved example: rl.solved needs rl.focus=unsolved "
         "(set by experiment=mine)\n"
     )
+    grids = EXPERIMENT.replace("rl:\n  solved: 0.5", "grids:\n  - rl.solved: 0.5")
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(grids)
+    assert warm.run(*words[:1], words[-1], "dataset.train_size=80", outputs=tmp_path / "outputs").err == done.err
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(EXPERIMENT)
     # Other choices are the command line's, and the experiment cannot know them.
     rest = ("rl=none", "seed=0", *SMALL[2:], "sft.args.max_steps=1")
     warm.run(*words, *rest, outputs=tmp_path / "outputs").require()

@@ -65,6 +65,24 @@ def test_a_baseline_without_decoder_and_rl_is_found_all_the_same(tmp_path: Path)
     assert results.baseline_of(generative[0], {"method": "knn"}) is None
 
 
+def test_of_several_possible_baselines_there_is_none_and_a_cell_may_be_its_own(tmp_path: Path):
+    shots = [
+        add(tmp_path, rl, 0, 0.5, train="icl", infer="icl", **{"strategy.icl.shots": count})
+        for count, rl in enumerate(("a", "bb", "ccc"))
+    ]
+    for record in shots:
+        record["rl"] = "none"
+    naive = add(tmp_path, "none", 0, 0.5, train="zero_shot", infer="zero_shot")
+    results = Results([*shots, naive], tmp_path)
+    *several, zero_shot = results.series
+    icl = {"train": "icl", "infer": "icl"}
+    assert results.baseline_of(zero_shot, icl) is None
+    assert [results.baseline_of(one, icl) for one in several] == several
+    assert [results.baseline_of(one, {"train": "zero_shot", "infer": "zero_shot"}) for one in several] == [
+        zero_shot
+    ] * 3
+
+
 @pytest.mark.parametrize("metric", RESAMPLED)
 def test_a_level_is_the_mean_of_what_the_records_say(metric: str, tmp_path: Path):
     found = sweep(tmp_path)

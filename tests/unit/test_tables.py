@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from genclspp.cli import tables
-from genclspp.report import family, formats, statistics
+from genclspp.report import formats, statistics
 from genclspp.report.description import Description
 from genclspp.report.entries import AVERAGE, Entry, Table
 from genclspp.report.notes import notes
@@ -112,10 +112,14 @@ def test_a_metric_without_scores_has_neither_tests_nor_a_best(made: Callable[...
     assert any("nll is not among the metrics with tests" in note for note in notes(table))
 
 
-def test_of_invalid_answers_the_fewest_are_best(made: Callable[..., Table], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(family, "is_loss", lambda _: True)
-    found = entries(made(rows=("rl",), columns=("dataset",)))
-    assert [at for at, entry in found.items() if entry.is_best] == [("matched", name) for name in DATA]
+def test_of_invalid_answers_the_fewest_are_best(tmp_path: Path):
+    rights = {"none": 0.6, "grpo": 0.9}
+    found = [add(tmp_path, right, seed, rl=rl, writes=True) for rl, right in rights.items() for seed in (0, 1)]
+    table = build(results(tmp_path, *found), Description(metric="invalid_rate", baseline=BASELINE))
+    told = entries(table)
+    assert (told["grpo",].is_best, told["none",].is_best) == (True, False)
+    assert told["grpo",].points == pytest.approx(-0.3)
+    assert told["grpo",].is_significant
 
 
 def test_an_average_is_of_the_gains_on_these_data_sets(made: Callable[..., Table]):
@@ -254,6 +258,17 @@ def test_the_headline_is_chosen_on_validation_and_reported_on_test(tmp_path: Pat
     assert "rl=expected, 80.0 % (73.9 to 85.0)" in said
 
 
+def test_each_set_of_test_examples_has_its_headline(tmp_path: Path):
+    found = [
+        add(tmp_path, right, rl=rl, examples=size, **{"rl.examples": size})
+        for size in (50, 60)
+        for rl, right in (("none", 0.5), ("grpo", 0.9))
+    ]
+    table = build(results(tmp_path, *found), Description())
+    assert [headline.series.words["rl.examples"] for headline in table.headlines] == [50, 60]
+    assert {headline.series.words["rl"] for headline in table.headlines} == {"grpo"}
+
+
 def test_cells_without_validation_examples_have_no_headline(tmp_path: Path):
     found = [add(tmp_path, 0.9, rl=rl, **{"validation/accuracy": None}) for rl in ("none", "grpo")]
     assert not build(results(tmp_path, *found), Description()).headlines
@@ -322,6 +337,12 @@ def test_all_formats_hold_the_same_figures(made: Callable[..., Table], words: di
     shown = formats.markdown(table)
     assert shown.count("**") == 2 * sum(row["is_best"] == "1" for row in rows)
     assert formats.latex(table).count(r"\textbf") == shown.count("**") / 2
+
+
+def test_control_characters_reach_no_terminal(tmp_path: Path):
+    found = [add(tmp_path, 0.5, rl=name) for name in ("a\x1b[31mb\x00", "c\nd")]
+    table = build(results(tmp_path, *found), Description())
+    assert {row.place for row in table.rows} == {("a [31mb ",), ("c d",)}
 
 
 ODD = ["a|b_c*<d>", "`[x](y)`\\", "50%$#&{}~^\"'--", "émile ½"]
