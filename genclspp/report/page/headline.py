@@ -39,6 +39,7 @@ class Headline:
     examples:    test examples
     validation:  the accuracy by which it was chosen; None where there are no validation examples
     among:       how many cells it was chosen from
+    is_random:   whether anything in it depends on the seed
     comparisons: with the baseline and with the next best cell on validation examples, as far as there are any
     """
 
@@ -51,6 +52,7 @@ class Headline:
     examples: int
     validation: float | None
     among: int
+    is_random: bool
     comparisons: tuple[Comparison, ...]
 
     def how(self) -> str:
@@ -66,6 +68,8 @@ class Headline:
     def _interval(self) -> str:
         if self.level is None:
             return "No intervals: its predictions are not there."
+        if not self.is_random:
+            return "Nothing in it depends on the seed; its 95 % interval is over test examples."
         if self.seeds == 1:
             return "The 95 % intervals are over test examples: one seed says nothing about retraining."
         return f"The 95 % intervals are over {self.seeds} seeds and test examples together."
@@ -96,6 +100,7 @@ def _headline(
         examples=int(series.records[0].get("examples", 0)),
         validation=fmean(validation.values()) if validation else None,
         among=len(places),
+        is_random=bool(series.records[0].get("is_random", True)),
         comparisons=tuple(_comparisons(results, titles, baselines, places)),
     )
 

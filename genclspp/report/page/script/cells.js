@@ -33,7 +33,6 @@ const cleared = (page) => ({ q: null, ...Object.fromEntries(page.words.map((word
 const byText = (one, other) => one.localeCompare(other, "en", { numeric: true });
 
 async function drawCells(page, view) {
-  if (!page.cells.length) return;
   const base = Math.max(0, page.baselines.findIndex((one) => one.name === view.base));
   const gains = page.baselines.length ? await block(`gains-${base}`) : [];
   const wanted = (view.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
@@ -207,7 +206,7 @@ function captionOf(page, gains, baseline) {
   const about = "Accuracy counts invalid answers and abstentions as wrong. ";
   const seeds = single
     ? "One seed per cell: intervals are over test examples and say nothing about retraining. "
-    : "Intervals are over seeds and test examples together. ";
+    : "Intervals are over seeds and test examples together; of a cell with one seed, over test examples. ";
   if (!baseline && page.cells.every((cell) => cell.set === null)) {
     return about + "The predictions are not there: levels are means of the records, without intervals and gains.";
   }

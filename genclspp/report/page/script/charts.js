@@ -110,7 +110,6 @@ function buildCell(page) {
 async function drawCell(page, view) {
   const place = cellOf(page, view);
   const cell = page.cells[place];
-  if (!cell) return drawCharts(find("cell-body"), [], "There are no records yet.");
   choose("cell", cell.name);
   const level = cell.accuracy;
   const between = isNumber(level?.low) ? ` (${percent(level.low)}–${percent(level.high)})` : "";

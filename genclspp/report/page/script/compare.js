@@ -26,6 +26,7 @@ function buildCompare(page) {
       menu("B", "b", cells),
       menu("seed", "seed", [...new Set(page.cells.flatMap((cell) => cell.seeds))].sort((one, other) => one - other).map((seed) => [seed, seed])),
       menu("gold label", "gold", [["", "any"]]),
+      menu("A predicts", "said", [["", "any"]]),
       make("label", { class: "field" }, make("span", {}, "text contains"), text),
     ),
     make("p", { id: "compare-verdict", class: "caption" }),
@@ -42,6 +43,7 @@ function buildCompare(page) {
       button("previous", -1, "← previous", "left arrow, or p"),
       make("span", { id: "position", role: "status" }),
       button("next", 1, "next →", "right arrow, or n"),
+      make("span", { class: "muted keys" }, "arrow keys, or p and n"),
     ),
     make("article", { id: "example" }),
     make("details", { id: "prompts", ontoggle: () => redraw() }, make("summary", {}, "Both prompts"), make("div", { class: "two", id: "prompts-body" })),
@@ -117,22 +119,29 @@ function drawFilters(view, set, examples, sides) {
   const [one, two] = sides.map((side) => side.of);
   const { gold, texts } = examples;
   const letters = (view.find ?? "").toLowerCase();
-  const asked = set.labels.indexOf(view.gold ?? "");
+  const [asked, said] = [view.gold, view.said].map((label) => set.labels.indexOf(label ?? ""));
   const among = [...gold.keys()].filter(
-    (place) => (asked < 0 || gold[place] === asked) && (!letters || texts?.[place].toLowerCase().includes(letters)),
+    (place) =>
+      (asked < 0 || gold[place] === asked) &&
+      (said < 0 || one[place] === said) &&
+      (!letters || texts?.[place].toLowerCase().includes(letters)),
   );
+  const wanted = SHOWN.some(([key]) => key === view.show) ? view.show : "";
   for (const button of document.querySelectorAll("[data-show]")) {
     const [key, , test] = SHOWN.find(([key]) => key === button.dataset.show);
     const kept = among.filter((place) => test(one[place], two[place], gold[place]));
-    const isChosen = key === (view.show ?? "");
+    const isChosen = key === wanted;
     button.setAttribute("aria-pressed", String(isChosen));
     button.querySelector(".tally").textContent = kept.length;
     if (isChosen) places = kept;
   }
-  const menu = find("menu-gold");
-  if (menu.options.length !== set.labels.length + 1)
-    menu.replaceChildren(...["", ...set.labels].map((label) => make("option", { value: label }, label || "any")));
-  menu.value = view.gold ?? "";
+  for (const entry of ["gold", "said"]) {
+    const menu = find(`menu-${entry}`);
+    if (menu.dataset.set !== String(set.number))
+      menu.replaceChildren(...["", ...set.labels].map((label) => make("option", { value: label }, label || "any")));
+    menu.dataset.set = String(set.number);
+    menu.value = set.labels.includes(view[entry]) ? view[entry] : "";
+  }
   if (find("menu-find").value !== (view.find ?? "")) find("menu-find").value = view.find ?? "";
 }
 

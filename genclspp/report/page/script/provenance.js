@@ -3,7 +3,6 @@
 async function drawProvenance(page, view) {
   const place = cellOf(page, view);
   const cell = page.cells[place];
-  if (!cell) return;
   find("menu-of").value = cell.name;
   const all = await block("provenance");
   const gains = page.baselines.length ? await block("gains-0") : [];

@@ -16,7 +16,7 @@ function redraw() {
       if (isChosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" }); // a phone shows four of them
       find(tab.getAttribute("aria-controls")).hidden = !isChosen;
     }
-    await DRAW[name](page, asked);
+    if (page.cells.length) await DRAW[name](page, asked);
     document.documentElement.dataset.drawn = location.hash || "#";
   });
   return drawn;
@@ -74,6 +74,9 @@ async function start() {
     buildCells(page);
     buildCompare(page);
     buildCell(page);
+  } else {
+    const empty = document.querySelectorAll("[role=tabpanel]:not(#view-cells)");
+    for (const panel of empty) panel.append(make("p", { class: "note" }, "There are no records yet."));
   }
   addEventListener("hashchange", redraw);
   await redraw();
