@@ -15,8 +15,6 @@ function buildCompare(page) {
   const cells = page.cells.map((cell) => [cell.name, cell.title, cell.set === null]);
   const seeds = [...new Set(page.cells.flatMap((cell) => cell.seeds))].sort((one, other) => one - other);
   const swap = () => go({ a: find("menu-b").value, b: find("menu-a").value });
-  const typed = (event) => go({ find: event.target.value }, true);
-  const step = (id, by, label, title) => button({ id, title, onclick: () => stepBy(by) }, label);
   const filter = ([key, label]) =>
     button({ "data-show": key, onclick: () => go({ show: key }) }, label, make("span", { class: "tally" }));
   find("compare-body").append(
@@ -27,20 +25,10 @@ function buildCompare(page) {
       button({ class: "quiet swap", onclick: swap, title: "swap A and B", "aria-label": "swap A and B" }, "⇄"),
       menu("B", "b", cells),
       menu("seed", "seed", seeds.map((seed) => [seed, seed])),
-      menu("gold label", "gold", [["", "any"]]),
-      menu("A predicts", "said", [["", "any"]]),
-      field("text contains", make("input", { type: "search", id: "menu-find", oninput: typed })),
     ),
     make("p", { id: "compare-verdict", class: "caption" }),
     make("div", { class: "segments", role: "group", "aria-label": "Show examples where" }, SHOWN.map(filter)),
-    make(
-      "div",
-      { class: "steps" },
-      step("previous", -1, "← previous", "left arrow, or p"),
-      make("span", { id: "position", role: "status" }),
-      step("next", 1, "next →", "right arrow, or n"),
-      make("span", { class: "muted keys" }, "arrow keys, or p and n"),
-    ),
+    make("div", { class: "row" }, stepsOf(), filtersOf()),
     make("article", { id: "example" }),
     make(
       "details",
@@ -50,6 +38,29 @@ function buildCompare(page) {
     ),
   );
   document.addEventListener("keydown", stepWith);
+}
+
+function stepsOf() {
+  const step = (id, by, label, title) => button({ id, title, onclick: () => stepBy(by) }, label);
+  return make(
+    "div",
+    { class: "steps" },
+    step("previous", -1, "← previous", "left arrow, or p"),
+    make("span", { id: "position", role: "status" }),
+    step("next", 1, "next →", "right arrow, or n"),
+    make("span", { class: "muted keys" }, "arrow keys, or p and n"),
+  );
+}
+
+function filtersOf() {
+  const typed = (event) => go({ find: event.target.value }, true);
+  return make(
+    "div",
+    { class: "controls" },
+    menu("gold label", "gold", [["", "any"]]),
+    menu("A predicts", "said", [["", "any"]]),
+    field("text contains", make("input", { type: "search", id: "menu-find", oninput: typed })),
+  );
 }
 
 /** Arrow keys, n and p step through the examples, unless they are meant for a control. */
