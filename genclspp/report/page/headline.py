@@ -4,15 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from genclspp.report.page.content import VALIDATION, best_first, name_of
+from genclspp.report.page.content import VALIDATION, best_first, name_of, title_of
 from genclspp.report.page.gains import Baseline
+from genclspp.report.records import chosen
 from genclspp.report.results import Results
+from genclspp.report.series import Series
 from genclspp.report.statistics import ALPHA, Gain, Level
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The gain of the best cell over another one, whose `title` this is, and which is "the next best", say."""
+    """The gain of the best cell over another, in the role of "the next best", say; `title` tells where they differ."""
 
     gain: Gain
     title: str
@@ -75,24 +77,24 @@ class Headline:
         return f"The 95 % intervals are over {self.seeds} seeds and test examples together."
 
 
-def headlines(results: Results, titles: Sequence[str], baselines: Sequence[Baseline]) -> list[Headline]:
-    """The best cell of each set of test examples."""
+def headlines(results: Results, words: Sequence[str], baselines: Sequence[Baseline]) -> list[Headline]:
+    """The best cell of each set of test examples. words: that tell cells apart"""
     tested: dict[tuple[str, str], list[int]] = {}
     for place in best_first(results):
         record = results.series[place].records[0]
         tested.setdefault((str(record.get("dataset")), str(record.get("digest/test"))), []).append(place)
-    return [_headline(results, titles, baselines[:1], places) for _, places in sorted(tested.items())]
+    return [_headline(results, words, baselines[:1], places) for _, places in sorted(tested.items())]
 
 
 def _headline(
-    results: Results, titles: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
+    results: Results, words: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
 ) -> Headline:
     """places: of the series with these test examples, best first."""
     series = results.series[places[0]]
     validation = results.values(series, VALIDATION)
     return Headline(
         dataset=str(series.words.get("dataset", "")),
-        title=titles[places[0]],
+        title=title_of(series, words),
         name=name_of(series),
         accuracy=fmean(results.values(series, "accuracy").values()),
         level=results.level(series),
@@ -101,15 +103,22 @@ def _headline(
         validation=fmean(validation.values()) if validation else None,
         among=len(places),
         is_random=bool(series.records[0].get("is_random", True)),
-        comparisons=tuple(_comparisons(results, titles, baselines, places)),
+        comparisons=tuple(_comparisons(results, words, baselines, places)),
     )
 
 
 def _comparisons(
-    results: Results, titles: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
+    results: Results, words: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
 ) -> Iterator[Comparison]:
     best, *others = places
     wanted = {one: "the baseline" for baseline in baselines if (one := baseline.of[best]) is not None}
     for other, role in (wanted | {one: "the next best" for one in others[:1] if one not in wanted}).items():
         if gain := results.gain(results.series[best], results.series[other]):
-            yield Comparison(gain, titles[other], role)
+            yield Comparison(gain, _other(results.series[other], results.series[best], words), role)
+
+
+def _other(other: Series, best: Series, words: Sequence[str]) -> str:
+    """A cell by where it differs from the best one: "sft=lora, all else equal"."""
+    differing = [word for word in words if chosen(other.words, word) != chosen(best.words, word)]
+    rest = any(chosen(other.words, word) not in (None, "") for word in words if word not in differing)
+    return title_of(other, differing) + (", all else equal" if rest else "")

@@ -51,8 +51,9 @@ function coloured(figure) {
   return JSON.parse(BRIGHTER.reduce((text, [from, to]) => text.replaceAll(from, to), JSON.stringify(figure)));
 }
 
-/** Show charts in an element; those that are there already stay where they are. */
+/** Show charts in an element, in place of those that are there. */
 async function drawCharts(body, charts, empty) {
+  if (drawing) body.querySelectorAll(".plot").forEach((await drawing).purge);
   body.replaceChildren(...(charts.length ? charts.map(frameOf) : [make("p", { class: "note" }, empty)]));
   if (!charts.length) return;
   const Plotly = await plotly();
