@@ -14,7 +14,11 @@ from genclspp.report.statistics import ALPHA, Gain, Level
 
 @dataclass(frozen=True)
 class Comparison:
-    """The gain of the best cell over another, in the role of "the next best", say; `title` tells where they differ."""
+    """The gain of the best cell over another.
+
+    title: of the other cell, by where it differs
+    role:  "the baseline" or "the next best"
+    """
 
     gain: Gain
     title: str
