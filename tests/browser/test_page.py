@@ -300,7 +300,7 @@ def test_axe_finds_no_serious_fault(browser: Any, file: Path, scheme: str) -> No
     view = View(browser, file, color_scheme=scheme)
     faults = []
     for tab in TABS:
-        view.open(f"tab={tab}")
+        view.open(f"tab={tab}&example=test-3")  # a long text
         if tab == "compare":
             view.page.click("#prompts summary")
         found = Axe().run(view.page).response["violations"]

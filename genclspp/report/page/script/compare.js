@@ -196,10 +196,17 @@ async function drawExample(set, examples, sides, place) {
   const label = writing(set.labels[gold], {}, "bdi");
   find("example").replaceChildren(
     remark("example ", make("bdi", {}, shown(examples.ids[place])), " · gold label ", make("strong", {}, label)),
-    examples.texts ? writing(examples.texts[place], { class: "text" }, "blockquote") : remark("its text was not kept"),
+    examples.texts ? passage("text", examples.texts[place], "blockquote") : remark("its text was not kept"),
     make("div", { class: "two" }, columns),
   );
   await drawPrompts(shownSides, place);
+}
+
+const LONG = 3000; // characters of a text that scrolls by itself, so that the predictions stay in sight
+
+function passage(name, text, tag = "div") {
+  if (text.length <= LONG) return writing(text, { class: "text" }, tag);
+  return writing(text, { class: "text long", tabindex: "0", role: "region", "aria-label": name }, tag);
 }
 
 /** What one side predicts: label, probabilities, and in how many seeds it is right. */
@@ -233,7 +240,7 @@ async function answerOf(set, { place: number, cell, at, labels }, place, gold, k
       make("tbody", {}, rows.map((row) => shareOf(set, row, gold))),
     ),
     remarks.truncated.includes(place) ? remark("its prompt was truncated to fit the model") : null,
-    thought ? make("details", {}, make("summary", {}, "Thought"), writing(thought, { class: "text" })) : null,
+    thought ? make("details", {}, make("summary", {}, "Thought"), passage("thought", thought)) : null,
   );
 }
 
