@@ -220,6 +220,37 @@ def test_the_address_restores_a_view(view: View, browser: Any, file: Path) -> No
     assert view.page.is_visible("#cells-table")
 
 
+@pytest.mark.parametrize("tab", ["nowhere", "cells", "compare", "cell"])
+def test_an_address_that_does_not_fit_shows_what_does(view: View, tab: str) -> None:
+    view.open(f"tab={tab}&sort=-x&base=x&a=x&b=%25&seed=9&show=x&gold=x&said=x&example=x&cell=x&is.train=x")
+    assert view.text("main").strip()
+
+
+def test_a_page_without_records_says_so_in_every_tab(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(page.make(["new"], Results([], tmp_path), MISSING), encoding="utf-8")
+    empty = View(browser, path)
+    for tab in TABS:
+        empty.click(f"#tab-{tab}")
+        assert "There are no records yet." in empty.text(f"#view-{tab}")
+    assert not empty.said
+    empty.context.close()
+
+
+def test_confused_labels_lead_to_their_examples(view: View, found: Results) -> None:
+    series = found.series[0]
+    predictions = found.predictions(series.records[0])
+    assert predictions is not None
+    wrong = np.flatnonzero(predictions.label != predictions.gold)
+    gold, said = predictions.gold[wrong[0]], predictions.label[wrong[0]]
+    name = page.content.name_of(series)
+    view.open(f"tab=compare&a={name}&b={name}")
+    view.choose("gold", predictions.labels[gold])
+    view.choose("said", predictions.labels[said])
+    count = ((predictions.gold == gold) & (predictions.label == said)).sum()
+    assert view.text("#position") == f"1 of {count}"
+
+
 def test_the_keyboard_alone_suffices(view: View) -> None:
     def tab_to(id: str) -> None:
         for _ in range(60):
@@ -269,7 +300,7 @@ def test_axe_finds_no_serious_fault(browser: Any, file: Path, scheme: str) -> No
     view = View(browser, file, color_scheme=scheme)
     faults = []
     for tab in TABS:
-        view.open(f"tab={tab}")
+        view.open(f"tab={tab}&example=test-3")  # a long text
         if tab == "compare":
             view.page.click("#prompts summary")
         found = Axe().run(view.page).response["violations"]

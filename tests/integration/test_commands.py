@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from genclspp.cli.words import key_of
-from tests.cli import ROOT, TINY, TINY_RL, Warm, artifacts, environment
+from genclspp.report.page import provenance
+from tests.cli import ROOT, TINY, TINY_RL, Warm, artifacts, environment, records
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HELP = (ROOT / "conf" / "config.yaml").read_text(encoding="utf-8")
@@ -96,3 +97,15 @@ def test_a_command_that_is_shown_runs(warm: Warm, outputs: Path, data: Path, com
 def test_the_commands_are_found():
     assert len(shown()) > 20
     assert "-m strategy=icl,numeric decode=ppl" in " ".join(shown())
+
+
+def test_the_command_of_a_record_makes_it_again(warm: Warm, tmp_path: Path) -> None:
+    sides = ("strategy@train=icl", "strategy@infer=numeric,zero_shot")
+    warm.run("experiment=pairings", *TINY, *sides, outputs=tmp_path).require()
+    made = records(tmp_path, "pairings")
+    assert len(made) == 2
+    for record in made:
+        _, _, *words = shlex.split(provenance.command(record))
+        done = warm.run(*words, "tracking=none", outputs=tmp_path).require()
+        assert not done.computed()
+    assert records(tmp_path, "pairings") == made

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -13,10 +12,9 @@ import pytest
 
 from benchmarks import synthetic
 from genclspp.report import page, results
-from genclspp.report.page import provenance
 from genclspp.report.page.blocks import unpack
 from genclspp.runs.ledger import Entry, Ledger
-from tests.cli import ROOT, TINY, Warm, environment, records
+from tests.cli import ROOT, environment
 
 SMALL = synthetic.Size(cells=4, seeds=2, examples=20, labels=4)
 COMMAND = (sys.executable, "scripts/dashboard.py")
@@ -138,15 +136,3 @@ def test_watching_makes_the_page_again_until_it_is_interrupted(outputs: Path) ->
     assert written.read_text(encoding="utf-8") != before
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
-
-
-def test_the_command_of_a_record_makes_it_again(warm: Warm, tmp_path: Path) -> None:
-    sides = ("strategy@train=icl", "strategy@infer=numeric,zero_shot")
-    warm.run("experiment=pairings", *TINY, *sides, outputs=tmp_path).require()
-    made = records(tmp_path, "pairings")
-    assert len(made) == 2
-    for record in made:
-        _, _, *words = shlex.split(provenance.command(record))
-        done = warm.run(*words, "tracking=none", outputs=tmp_path).require()
-        assert not done.computed()
-    assert records(tmp_path, "pairings") == made

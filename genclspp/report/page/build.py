@@ -37,7 +37,7 @@ def make(names: Sequence[str], results: Results, outstanding: Sequence[Outstandi
     baselines = [baseline for baseline, _ in found]
     blocks: Blocks = {"plotly": pack(_plotly().encode())}
     blocks |= {f"gains-{place}": pack_json(rows) for place, (_, rows) in enumerate(found)}
-    headlines = headline.headlines(results, titles, baselines)
+    headlines = headline.headlines(results, words, baselines)
     cells, sets = _cells(results, words, blocks)
     blocks["provenance"] = pack_json([provenance.of(series) for series in results.series])
     blocks["charts"] = pack_json([vars(chart) for chart in sweep_charts(results)] if cells else [])

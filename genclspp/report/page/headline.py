@@ -4,15 +4,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from genclspp.report.page.content import VALIDATION, best_first, name_of
+from genclspp.report.page.content import VALIDATION, best_first, name_of, title_of
 from genclspp.report.page.gains import Baseline
+from genclspp.report.records import chosen
 from genclspp.report.results import Results
+from genclspp.report.series import Series
 from genclspp.report.statistics import ALPHA, Gain, Level
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The gain of the best cell over another one, whose `title` this is, and which is "the next best", say."""
+    """The gain of the best cell over another.
+
+    title: of the other cell, by where it differs
+    role:  "the baseline" or "the next best"
+    """
 
     gain: Gain
     title: str
@@ -39,6 +45,7 @@ class Headline:
     examples:    test examples
     validation:  the accuracy by which it was chosen; None where there are no validation examples
     among:       how many cells it was chosen from
+    is_random:   whether anything in it depends on the seed
     comparisons: with the baseline and with the next best cell on validation examples, as far as there are any
     """
 
@@ -51,6 +58,7 @@ class Headline:
     examples: int
     validation: float | None
     among: int
+    is_random: bool
     comparisons: tuple[Comparison, ...]
 
     def how(self) -> str:
@@ -66,29 +74,31 @@ class Headline:
     def _interval(self) -> str:
         if self.level is None:
             return "No intervals: its predictions are not there."
+        if not self.is_random:
+            return "Nothing in it depends on the seed; its 95 % interval is over test examples."
         if self.seeds == 1:
             return "The 95 % intervals are over test examples: one seed says nothing about retraining."
         return f"The 95 % intervals are over {self.seeds} seeds and test examples together."
 
 
-def headlines(results: Results, titles: Sequence[str], baselines: Sequence[Baseline]) -> list[Headline]:
-    """The best cell of each set of test examples."""
+def headlines(results: Results, words: Sequence[str], baselines: Sequence[Baseline]) -> list[Headline]:
+    """The best cell of each set of test examples. words: that tell cells apart"""
     tested: dict[tuple[str, str], list[int]] = {}
     for place in best_first(results):
         record = results.series[place].records[0]
         tested.setdefault((str(record.get("dataset")), str(record.get("digest/test"))), []).append(place)
-    return [_headline(results, titles, baselines[:1], places) for _, places in sorted(tested.items())]
+    return [_headline(results, words, baselines[:1], places) for _, places in sorted(tested.items())]
 
 
 def _headline(
-    results: Results, titles: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
+    results: Results, words: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
 ) -> Headline:
     """places: of the series with these test examples, best first."""
     series = results.series[places[0]]
     validation = results.values(series, VALIDATION)
     return Headline(
         dataset=str(series.words.get("dataset", "")),
-        title=titles[places[0]],
+        title=title_of(series, words),
         name=name_of(series),
         accuracy=fmean(results.values(series, "accuracy").values()),
         level=results.level(series),
@@ -96,15 +106,23 @@ def _headline(
         examples=int(series.records[0].get("examples", 0)),
         validation=fmean(validation.values()) if validation else None,
         among=len(places),
-        comparisons=tuple(_comparisons(results, titles, baselines, places)),
+        is_random=bool(series.records[0].get("is_random", True)),
+        comparisons=tuple(_comparisons(results, words, baselines, places)),
     )
 
 
 def _comparisons(
-    results: Results, titles: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
+    results: Results, words: Sequence[str], baselines: Sequence[Baseline], places: Sequence[int]
 ) -> Iterator[Comparison]:
     best, *others = places
     wanted = {one: "the baseline" for baseline in baselines if (one := baseline.of[best]) is not None}
     for other, role in (wanted | {one: "the next best" for one in others[:1] if one not in wanted}).items():
         if gain := results.gain(results.series[best], results.series[other]):
-            yield Comparison(gain, titles[other], role)
+            yield Comparison(gain, _other(results.series[other], results.series[best], words), role)
+
+
+def _other(other: Series, best: Series, words: Sequence[str]) -> str:
+    """A cell by where it differs from the best one: "sft=lora, all else equal"."""
+    differing = [word for word in words if chosen(other.words, word) != chosen(best.words, word)]
+    rest = any(chosen(other.words, word) not in (None, "") for word in words if word not in differing)
+    return title_of(other, differing) + (", all else equal" if rest else "")

@@ -1,23 +1,24 @@
 // The table of cells: sorted, filtered, compared with a baseline.
 
 const narrow = matchMedia("(max-width: 50rem)");
+const MOST = 40; // choices of a word that can be filtered by
+const VALIDATION = "accuracy on validation examples, by which to choose";
+const NOISE = 0.05; // share of false discoveries among the marks
 
 /** Build the controls once: they stay, so that the focus does. */
 function buildCells(page) {
   const of = (kind) => page.baselines.filter((one) => one.kind === kind).map((one) => [one.name, one.title]);
-  const baselines = [["the cell that has", of("choice")], ["one cell", of("cell")]].filter(([, found]) => found.length);
-  const filters = page.words.map((word) => [word, choicesOf(page, word)]).filter(([, found]) => found.length <= 40);
-  const search = make("input", {
-    type: "search",
-    id: "menu-q",
-    placeholder: "icl numeric …",
-    oninput: (event) => go({ q: event.target.value }, true),
-  });
+  const baselines = [
+    ["the cell that has", of("choice")],
+    ["one cell", of("cell")],
+  ].filter(([, found]) => found.length);
+  const filters = page.words.map((word) => [word, choicesOf(page, word)]).filter(([, found]) => found.length <= MOST);
+  const typed = (event) => go({ q: event.target.value }, true);
   find("cells-controls").append(
-    ...(page.baselines.length ? [menu("gain over", "base", baselines)] : []),
+    ...(baselines.length ? [menu("gain over", "base", baselines)] : []),
     ...(page.cells.length > 1 ? filters.map(([word, found]) => filterBy(word, found)) : []),
-    make("label", { class: "field" }, make("span", {}, "search"), search),
-    make("button", { type: "button", class: "quiet", onclick: () => go(cleared(page)) }, "Clear"),
+    field("search", make("input", { type: "search", id: "menu-q", placeholder: "icl numeric …", oninput: typed })),
+    button({ class: "quiet", onclick: () => go(cleared(page)) }, "Clear"),
   );
   narrow.addEventListener("change", () => drawCells(page, view()));
 }
@@ -33,7 +34,6 @@ const cleared = (page) => ({ q: null, ...Object.fromEntries(page.words.map((word
 const byText = (one, other) => one.localeCompare(other, "en", { numeric: true });
 
 async function drawCells(page, view) {
-  if (!page.cells.length) return;
   const base = Math.max(0, page.baselines.findIndex((one) => one.name === view.base));
   const gains = page.baselines.length ? await block(`gains-${base}`) : [];
   const wanted = (view.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
@@ -91,36 +91,46 @@ function headOf(column) {
   return make(
     "th",
     { scope: "col", class: column.class, "data-key": column.key, title: column.hint },
-    make("button", { type: "button", onclick: sort }, column.title),
+    button({ onclick: sort }, column.title),
   );
 }
 
+/** The first column heads its row; that of the chosen cell says so. */
 function rowOf(page, columns, row) {
   const isChosen = page.chosen.includes(row.cell.name);
+  const [first, ...others] = columns;
   return make(
     "tr",
-    { class: isChosen ? "chosen" : null },
-    columns.map((column, k) =>
-      make(k ? "td" : "th", { class: column.class, scope: k ? null : "row" }, column.show(row), k || !isChosen ? null : [" ", badge()]),
-    ),
+    { class: isChosen && "chosen" },
+    make("th", { class: first.class, scope: "row" }, first.show(row), isChosen ? [" ", badge()] : null),
+    others.map((column) => make("td", { class: column.class }, column.show(row))),
   );
 }
 
 const badge = () => make("span", { class: "badge", title: "the best cell on validation examples" }, "chosen");
 
+/** A column: its key in the address, title and hint, what it is sorted by, and what it shows. */
+const columnOf = (key, title, hint, sort, show, kind = "number") => ({ key, title, hint, sort, show, class: kind });
+
 function columnsOf(page, rows, baseline) {
   const levels = rows.map(({ cell }) => cell.accuracy).filter((level) => isNumber(level?.low));
-  const number = (key, title, hint, value, show) => ({ key, title, hint, class: "number", sort: value, show });
+  const mean = (of) => (row) => of(row)?.mean ?? null;
+  const [accuracy, f1] = [(row) => row.cell.accuracy, (row) => row.cell.macro_f1];
+  const interval = (row) => intervalOf(accuracy(row), levels, percent, "–");
+  const validation = (row) => row.cell.validation;
+  const shown = (row) => percent(validation(row));
+  const sd = "standard deviation over seeds";
+  const low = (row) => accuracy(row)?.low ?? null;
+  const count = (row) => row.cell.seeds.length;
   const columns = [
     ...nameColumns(page),
-    number("accuracy", "accuracy", "% of test examples, mean ± standard deviation over seeds", (row) => row.cell.accuracy?.mean ?? null, (row) => spreadOf(row.cell.accuracy)),
-    levels.length > 0 && { key: "interval", title: "95 % interval", hint: "over seeds and examples", class: "graph", sort: (row) => row.cell.accuracy?.low ?? null, show: (row) => intervalOf(row.cell.accuracy, levels, percent, "–") },
-    number("seeds", "n", "seeds", (row) => row.cell.seeds.length, (row) => String(row.cell.seeds.length)),
-    number("f1", "macro-F1", "mean over labels, ± standard deviation over seeds", (row) => row.cell.macro_f1?.mean ?? null, (row) => spreadOf(row.cell.macro_f1)),
-    rows.some(({ cell }) => cell.validation !== null) &&
-      number("validation", "validation", "accuracy on validation examples, by which to choose", (row) => row.cell.validation, (row) => percent(row.cell.validation)),
-  ].filter(Boolean);
-  if (baseline) columns.push(...gainColumns(rows, baseline, number));
+    columnOf("accuracy", "accuracy", `% of test examples, ± ${sd}`, mean(accuracy), (row) => spreadOf(accuracy(row))),
+    columnOf("interval", "95 % interval", "of accuracy", low, interval, "graph"),
+    columnOf("seeds", "n", "seeds", count, (row) => String(count(row))),
+    columnOf("f1", "macro-F1", `mean over labels, ± ${sd}`, mean(f1), (row) => spreadOf(f1(row))),
+    columnOf("validation", "validation", VALIDATION, validation, shown),
+    ...(baseline ? gainColumns(rows, baseline) : []),
+  ].filter(({ key, sort }) => !["interval", "validation"].includes(key) || rows.some((row) => sort(row) !== null));
   // On a phone, what is seen without scrolling is the accuracy and the gain.
   if (narrow.matches) columns.sort((one, other) => rankOf(one) - rankOf(other));
   return [...columns, linksOf(page)];
@@ -129,14 +139,19 @@ function columnsOf(page, rows, baseline) {
 const FIRST = ["cell", "accuracy", "gain"];
 const rankOf = (column) => (FIRST.includes(column.key) ? FIRST.indexOf(column.key) : FIRST.length);
 
-function gainColumns(rows, baseline, number) {
-  const gains = rows.map(({ gain }) => gain).filter(Boolean).map(([, mean, low, high]) => ({ mean, low, high }));
-  const own = new Set(rows.map(({ gain }) => gain?.[0]));
-  const interval = ({ gain }) => (gain ? intervalOf({ mean: gain[1], low: gain[2], high: gain[3] }, gains, points, " to ", 0) : null);
+/** What `gains` of Python has of a row: place of the baseline, mean, low, high, corrected p, detectable. */
+const gainIn = ([of, mean, low, high, p, detectable]) => ({ of, mean, low, high, p, detectable });
+
+function gainColumns(rows, baseline) {
+  const all = rows.map(({ gain }) => gain && gainIn(gain)).filter(Boolean);
+  const own = new Set(all.map(({ of }) => of));
+  const by = (name) => (row) => (row.gain ? gainIn(row.gain)[name] : null);
+  const interval = (row) => row.gain && intervalOf(gainIn(row.gain), all, points, " to ", 0);
+  const detectable = (row) => row.gain && detectableOf(by("detectable")(row));
   return [
-    number("gain", "gain", `points of accuracy over ${baseline.title}`, (row) => row.gain?.[1] ?? null, (row) => gainOf(row, own)),
-    { key: "gain-interval", title: "95 % interval", hint: "of the gain", class: "graph", sort: (row) => row.gain?.[2] ?? null, show: interval },
-    number("detectable", "detectable", "the smallest gain that would be found four times in five, in points", (row) => row.gain?.[5] ?? null, (row) => (row.gain ? detectableOf(row.gain[5]) : null)),
+    columnOf("gain", "gain", `points of accuracy over ${baseline.title}`, by("mean"), (row) => gainOf(row, own)),
+    columnOf("gain-interval", "95 % interval", "of the gain", by("low"), interval, "graph"),
+    columnOf("detectable", "detectable", "points found four times in five", by("detectable"), detectable),
   ];
 }
 
@@ -146,44 +161,55 @@ const detectableOf = (share) => (isNumber(share) && share <= 1 ? percent(share) 
 /** A column per choice where there is room, else one for all of them. */
 function nameColumns(page) {
   if (narrow.matches || page.words.length > 7 || !page.words.length) {
-    const parts = (cell) => page.words.map((word) => cell.choices[word]).filter(Boolean).map((choice) => make("span", {}, choice));
-    const show = ({ cell }) => linkTo(cell, page.words.length ? parts(cell) : cell.title);
-    return [{ key: "cell", title: "cell", hint: page.words.join(" · "), class: "name", isText: true, sort: ({ cell }) => cell.title, show }];
+    const parts = (cell) => page.words.map((word) => cell.choices[word]).filter(Boolean);
+    const show = ({ cell }) => linkTo(cell, ...parts(cell).map((choice) => make("span", {}, choice)));
+    const column = columnOf("cell", "cell", page.words.join(" · "), ({ cell }) => cell.title, show, "name");
+    return [{ ...column, isText: true }];
   }
-  return page.words.map((word, k) => ({
-    key: word,
-    title: word,
-    hint: null,
-    class: k ? "choice" : "name",
-    isText: true,
-    sort: ({ cell }) => cell.choices[word],
-    show: ({ cell }) => (k ? cell.choices[word] : linkTo(cell, cell.choices[word] || "–")),
-  }));
+  return page.words.map((word, k) => {
+    const choice = ({ cell }) => cell.choices[word];
+    const show = (row) => (k ? choice(row) : linkTo(row.cell, choice(row) || "–"));
+    return { ...columnOf(word, word, null, choice, show, k ? "choice" : "name"), isText: true };
+  });
 }
 
-const linkTo = (cell, text) =>
-  make("a", { href: addressOf({ tab: "cell", cell: cell.name }), "aria-label": `${cell.title}: curves and confusions` }, text);
+function linkTo(cell, ...children) {
+  const href = addressOf({ tab: "cell", cell: cell.name });
+  const shown = children.length ? children : [cell.title];
+  return make("a", { href, "aria-label": `${cell.title}: curves and confusions` }, ...shown);
+}
 
-/** A link to the comparison with the baseline, or with the chosen cell. */
+/** A link to the comparison with the baseline, or with another cell on the same examples. */
 function linksOf(page) {
   const show = ({ cell, gain }) => {
-    const other = gain ? page.cells[gain[0]] : page.cells.find((one) => one.set === cell.set && one.set !== null && one !== cell);
+    const isPeer = (one) => one.set === cell.set && one.set !== null && one !== cell;
+    const other = gain ? page.cells[gain[0]] : page.cells.find(isPeer);
     if (!other) return null;
     const href = addressOf({ tab: "compare", a: cell.name, b: other.name, show: "differ", example: null });
-    return make("a", { href, "aria-label": `compare ${cell.title} with ${other.title} example by example` }, "compare");
+    return make("a", { href, "aria-label": `compare ${cell.title} with ${other.title}, by example` }, "compare");
   };
-  return { key: "links", title: "", hint: null, class: "links", sort: () => null, show };
+  return columnOf("links", "", null, () => null, show, "links");
 }
 
-const spreadOf = (level) =>
-  level ? [percent(level.mean), isNumber(level.sd) ? make("span", { class: "muted" }, ` ± ${percent(level.sd)}`) : null] : "–";
+function spreadOf(level) {
+  if (!level) return "–";
+  return [percent(level.mean), isNumber(level.sd) ? muted(` ± ${percent(level.sd)}`) : null];
+}
+
+const MARKS = {
+  even: ["≈", "within noise"],
+  better: ["▲", "better, beyond noise"],
+  worse: ["▼", "worse, beyond noise"],
+};
 
 /** A gain, and whether it is beyond noise: by shape, not by colour alone. */
 function gainOf({ gain, place }, own) {
-  if (!gain) return make("span", { class: "muted" }, own.has(place) ? "baseline" : "–");
-  const [mark, name, said] =
-    gain[4] > 0.05 ? ["≈", "even", "within noise"] : gain[1] > 0 ? ["▲", "better", "better, beyond noise"] : ["▼", "worse", "worse, beyond noise"];
-  return [`${points(gain[1])} `, make("span", { class: `mark ${name}`, role: "img", "aria-label": said, title: `${said}: corrected p = ${plain(gain[4])}` }, mark)];
+  if (!gain) return muted(own.has(place) ? "baseline" : "–");
+  const { mean, p } = gainIn(gain);
+  const name = p > NOISE ? "even" : mean > 0 ? "better" : "worse";
+  const [mark, said] = MARKS[name];
+  const title = `${said}: corrected p = ${plain(p)}`;
+  return [`${points(mean)} `, make("span", { class: `mark ${name}`, role: "img", "aria-label": said, title }, mark)];
 }
 
 /** An interval as text and, beside it, drawn on a scale that all rows share. */
@@ -207,15 +233,16 @@ function captionOf(page, gains, baseline) {
   const about = "Accuracy counts invalid answers and abstentions as wrong. ";
   const seeds = single
     ? "One seed per cell: intervals are over test examples and say nothing about retraining. "
-    : "Intervals are over seeds and test examples together. ";
+    : "Intervals are over seeds and test examples together; of a cell with one seed, over test examples. ";
   if (!baseline && page.cells.every((cell) => cell.set === null)) {
     return about + "The predictions are not there: levels are means of the records, without intervals and gains.";
   }
   if (!baseline) return about + seeds + "There is nothing to compare with on the same examples.";
   const count = gains.filter(Boolean).length;
-  return (
-    about + seeds + `Gains are points of accuracy over ${baseline.title}, on the same examples. ▲ better and ▼ worse at ` +
-    `p ≤ 0.05, corrected by Benjamini–Hochberg over the ${count} gain${count === 1 ? "" : "s"} of this column: exploratory. ` +
-    "≈ within noise. Detectable: the smallest gain that would be found four times in five."
-  );
+  return [
+    `${about}${seeds}Gains are points of accuracy over ${baseline.title}, on the same examples.`,
+    `▲ better and ▼ worse at p ≤ ${NOISE}, corrected by Benjamini–Hochberg over the`,
+    `${count} gain${count === 1 ? "" : "s"} of this column: exploratory. ≈ within noise.`,
+    "Detectable: the smallest gain that would be found four times in five.",
+  ].join(" ");
 }

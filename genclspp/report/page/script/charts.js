@@ -16,18 +16,20 @@ const COLOURS = ["--accent", "--second", "--third", "--fourth", "--fifth", "--si
 function theme() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(name).trim();
-  const axis = { gridcolor: of("--line"), linecolor: of("--line"), zerolinecolor: of("--muted"), tickcolor: of("--line"), automargin: true };
+  const [line, ink, surface, family] = ["--line", "--ink", "--surface", "--font"].map(of);
+  const axis = { gridcolor: line, linecolor: line, zerolinecolor: of("--muted"), tickcolor: line, automargin: true };
   const scale = (names) => names.map((name, k) => [k / (names.length - 1), of(name)]);
+  const diverging = scale(["--worse", "--surface", "--better"]);
   return {
     layout: {
-      font: { family: of("--font"), size: 12, color: of("--ink") },
+      font: { family, size: 12, color: ink },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       colorway: COLOURS.map(of),
       xaxis: axis,
       yaxis: axis,
-      colorscale: { sequential: scale(["--low", "--high"]), diverging: scale(["--worse", "--surface", "--better"]) },
-      hoverlabel: { bgcolor: of("--surface"), bordercolor: of("--line"), font: { color: of("--ink"), family: of("--font") } },
+      colorscale: { sequential: scale(["--low", "--high"]), diverging },
+      hoverlabel: { bgcolor: surface, bordercolor: line, font: { color: ink, family } },
       legend: { orientation: "h", yanchor: "bottom", y: 1.02, x: 0 },
     },
   };
@@ -49,8 +51,9 @@ function coloured(figure) {
   return JSON.parse(BRIGHTER.reduce((text, [from, to]) => text.replaceAll(from, to), JSON.stringify(figure)));
 }
 
-/** Show charts in an element; those that are there already stay where they are. */
+/** Show charts in an element, in place of those that are there. */
 async function drawCharts(body, charts, empty) {
+  if (drawing) body.querySelectorAll(".plot").forEach((await drawing).purge);
   body.replaceChildren(...(charts.length ? charts.map(frameOf) : [make("p", { class: "note" }, empty)]));
   if (!charts.length) return;
   const Plotly = await plotly();
@@ -64,21 +67,24 @@ async function drawCharts(body, charts, empty) {
 
 /** Title and caption stand above the figure: the caption answers the question that the title asks. */
 function frameOf(chart) {
-  const table = make("details", { ontoggle: (event) => fill(event.target, chart) }, make("summary", {}, "Show as table"));
+  const title = `${chart.id}-title`;
+  const height = `min-height: ${chart.figure.layout.height ?? 360}px`;
+  const name = `${chart.title} ${chart.caption}`;
   return make(
     "figure",
-    { class: "chart", "aria-labelledby": `${chart.id}-title` },
-    make("figcaption", {}, make("h3", { id: `${chart.id}-title` }, chart.title), make("p", { class: "caption" }, chart.caption)),
-    make("div", { id: chart.id, class: "plot", style: `min-height: ${chart.figure.layout.height ?? 360}px`, role: "img", "aria-label": `${chart.title} ${chart.caption}` }),
-    table,
+    { class: "chart", "aria-labelledby": title },
+    make("figcaption", {}, make("h3", { id: title }, chart.title), make("p", { class: "caption" }, chart.caption)),
+    make("div", { id: chart.id, class: "plot", style: height, role: "img", "aria-label": name }),
+    make("details", { ontoggle: (event) => fill(event.target, chart) }, make("summary", {}, "Show as table")),
   );
 }
 
 /** The table of a chart, made when it is first opened: a confusion matrix has thousands of entries. */
 function fill(details, chart) {
   if (!details.open || details.querySelector("table")) return;
-  const isNumeric = chart.heading.map((_, k) => chart.rows.some((row) => typeof row[k] === "number"));
-  const align = (k) => (isNumeric[k] ? "number" : null);
+  const kinds = chart.heading.map((_, k) => (chart.rows.some((row) => typeof row[k] === "number") ? "number" : null));
+  const head = chart.heading.map((name, k) => make("th", { scope: "col", class: kinds[k] }, name));
+  const cells = (row) => row.map((value, k) => make("td", { class: kinds[k] }, plain(value)));
   details.append(
     make(
       "div",
@@ -86,8 +92,8 @@ function fill(details, chart) {
       make(
         "table",
         {},
-        make("thead", {}, make("tr", {}, chart.heading.map((name, k) => make("th", { scope: "col", class: align(k) }, name)))),
-        make("tbody", {}, chart.rows.map((row) => make("tr", {}, row.map((value, k) => make("td", { class: align(k) }, plain(value)))))),
+        make("thead", {}, make("tr", {}, head)),
+        make("tbody", {}, chart.rows.map((row) => make("tr", {}, cells(row)))),
       ),
     ),
   );
@@ -102,15 +108,15 @@ function cellOf(page, view) {
 function buildCell(page) {
   const cells = page.cells.map((cell) => [cell.name, cell.title]);
   find("cell-controls").append(menu("cell", "cell", cells));
-  find("provenance-controls").append(
-    make("label", { class: "field" }, make("span", {}, "cell"), make("select", { id: "menu-of", onchange: (event) => go({ cell: event.target.value }) }, cells.map(([value, text]) => make("option", { value }, text)))),
-  );
+  // The same entry of the address, in a menu of its own.
+  const options = cells.map(([value, text]) => make("option", { value }, text));
+  const select = make("select", { id: "menu-of", onchange: (event) => go({ cell: event.target.value }) }, options);
+  find("provenance-controls").append(field("cell", select));
 }
 
 async function drawCell(page, view) {
   const place = cellOf(page, view);
   const cell = page.cells[place];
-  if (!cell) return drawCharts(find("cell-body"), [], "There are no records yet.");
   choose("cell", cell.name);
   const level = cell.accuracy;
   const between = isNumber(level?.low) ? ` (${percent(level.low)}–${percent(level.high)})` : "";
@@ -121,16 +127,19 @@ async function drawCell(page, view) {
     `${between} of test examples right, ${seeds}. `,
     cell.set === null ? "" : make("a", { href: mistakes }, "Its mistakes, one by one"),
   );
-  return drawCharts(find("cell-body"), await block(`charts-${place}`), "There is nothing to draw: the artifacts of this cell are not there.");
+  const nothing = "There is nothing to draw: the artifacts of this cell are not there.";
+  return drawCharts(find("cell-body"), await block(`charts-${place}`), nothing);
 }
 
 const isCost = (chart) => ["cost", "accuracy-for-cost"].includes(chart.id);
 
 async function drawDimensions() {
   const charts = (await block("charts")).filter((chart) => !isCost(chart));
-  return drawCharts(find("dimensions-body"), charts, "Cells differ in nothing that could be compared: a sweep over two choices or more fills this view.");
+  const nothing = "No two cells differ in one choice alone: a sweep over the choices of a dimension fills this view.";
+  return drawCharts(find("dimensions-body"), charts, nothing);
 }
 
 async function drawCost() {
-  return drawCharts(find("cost-body"), (await block("charts")).filter(isCost), "The records say nothing about cost.");
+  const charts = (await block("charts")).filter(isCost);
+  return drawCharts(find("cost-body"), charts, "The records say nothing about cost.");
 }

@@ -13,52 +13,66 @@ let current = 0; // where among them the shown example is
 
 function buildCompare(page) {
   const cells = page.cells.map((cell) => [cell.name, cell.title, cell.set === null]);
+  const seeds = [...new Set(page.cells.flatMap((cell) => cell.seeds))].sort((one, other) => one - other);
   const swap = () => go({ a: find("menu-b").value, b: find("menu-a").value });
-  const text = make("input", { type: "search", id: "menu-find", oninput: (event) => go({ find: event.target.value }, true) });
-  const button = (id, step, label, title) =>
-    make("button", { type: "button", id, title, onclick: () => stepBy(page, step) }, label);
+  const filter = ([key, label]) =>
+    button({ "data-show": key, onclick: () => go({ show: key }) }, label, make("span", { class: "tally" }));
   find("compare-body").append(
     make(
       "div",
       { class: "controls pair" },
       menu("A", "a", cells),
-      make("button", { type: "button", class: "quiet swap", onclick: swap, title: "swap A and B", "aria-label": "swap A and B" }, "⇄"),
+      button({ class: "quiet swap", onclick: swap, title: "swap A and B", "aria-label": "swap A and B" }, "⇄"),
       menu("B", "b", cells),
-      menu("seed", "seed", [...new Set(page.cells.flatMap((cell) => cell.seeds))].sort((one, other) => one - other).map((seed) => [seed, seed])),
-      menu("gold label", "gold", [["", "any"]]),
-      make("label", { class: "field" }, make("span", {}, "text contains"), text),
+      menu("seed", "seed", seeds.map((seed) => [seed, seed])),
     ),
     make("p", { id: "compare-verdict", class: "caption" }),
-    make(
-      "div",
-      { class: "segments", role: "group", "aria-label": "Show examples where" },
-      SHOWN.map(([key, label]) =>
-        make("button", { type: "button", "data-show": key, "aria-pressed": "false", onclick: () => go({ show: key }) }, label, make("span", { class: "tally" })),
-      ),
-    ),
-    make(
-      "div",
-      { class: "steps" },
-      button("previous", -1, "← previous", "left arrow, or p"),
-      make("span", { id: "position", role: "status" }),
-      button("next", 1, "next →", "right arrow, or n"),
-    ),
+    make("div", { class: "segments", role: "group", "aria-label": "Show examples where" }, SHOWN.map(filter)),
+    make("div", { class: "row" }, stepsOf(), filtersOf()),
     make("article", { id: "example" }),
-    make("details", { id: "prompts", ontoggle: () => redraw() }, make("summary", {}, "Both prompts"), make("div", { class: "two", id: "prompts-body" })),
+    make(
+      "details",
+      { id: "prompts", ontoggle: redraw },
+      make("summary", {}, "Both prompts"),
+      make("div", { class: "two", id: "prompts-body" }),
+    ),
   );
-  document.addEventListener("keydown", (event) => stepWith(page, event));
+  document.addEventListener("keydown", stepWith);
+}
+
+function stepsOf() {
+  const step = (id, by, label, title) => button({ id, title, onclick: () => stepBy(by) }, label);
+  return make(
+    "div",
+    { class: "steps" },
+    step("previous", -1, "← previous", "left arrow, or p"),
+    make("span", { id: "position", role: "status" }),
+    step("next", 1, "next →", "right arrow, or n"),
+    make("span", { class: "muted keys" }, "arrow keys, or p and n"),
+  );
+}
+
+function filtersOf() {
+  const typed = (event) => go({ find: event.target.value }, true);
+  return make(
+    "div",
+    { class: "controls" },
+    menu("gold label", "gold", [["", "any"]]),
+    menu("A predicts", "said", [["", "any"]]),
+    field("text contains", make("input", { type: "search", id: "menu-find", oninput: typed })),
+  );
 }
 
 /** Arrow keys, n and p step through the examples, unless they are meant for a control. */
-function stepWith(page, event) {
+function stepWith(event) {
   const step = { ArrowRight: 1, n: 1, ArrowLeft: -1, p: -1 }[event.key];
   if (!step || event.ctrlKey || event.metaKey || event.altKey || view().tab !== "compare") return;
   if (event.target.closest("input, select, textarea, [role=tab]")) return;
   event.preventDefault();
-  stepBy(page, step);
+  stepBy(step);
 }
 
-function stepBy(page, step) {
+function stepBy(step) {
   const next = Math.min(places.length - 1, Math.max(0, current + step));
   if (places.length) go({ example: find("example").ids[places[next]] }, true);
 }
@@ -83,7 +97,8 @@ async function drawCompare(page, view) {
   const [a, b] = await pairOf(page, view);
   const [one, two] = [page.cells[a], page.cells[b]];
   const isPossible = one && one.set === two.set;
-  for (const part of find("compare-body").children) part.hidden = !isPossible && !part.matches(one ? ".pair, #compare-verdict" : "#compare-verdict");
+  const kept = isPossible ? "*" : one ? ".pair, #compare-verdict" : "#compare-verdict";
+  for (const part of find("compare-body").children) part.hidden = !part.matches(kept);
   choose("a", one?.name ?? "");
   choose("b", two?.name ?? "");
   if (!isPossible) {
@@ -117,22 +132,29 @@ function drawFilters(view, set, examples, sides) {
   const [one, two] = sides.map((side) => side.of);
   const { gold, texts } = examples;
   const letters = (view.find ?? "").toLowerCase();
-  const asked = set.labels.indexOf(view.gold ?? "");
+  const [asked, said] = [view.gold, view.said].map((label) => set.labels.indexOf(label ?? ""));
   const among = [...gold.keys()].filter(
-    (place) => (asked < 0 || gold[place] === asked) && (!letters || texts?.[place].toLowerCase().includes(letters)),
+    (place) =>
+      (asked < 0 || gold[place] === asked) &&
+      (said < 0 || one[place] === said) &&
+      (!letters || texts?.[place].toLowerCase().includes(letters)),
   );
+  const wanted = SHOWN.some(([key]) => key === view.show) ? view.show : "";
   for (const button of document.querySelectorAll("[data-show]")) {
     const [key, , test] = SHOWN.find(([key]) => key === button.dataset.show);
     const kept = among.filter((place) => test(one[place], two[place], gold[place]));
-    const isChosen = key === (view.show ?? "");
+    const isChosen = key === wanted;
     button.setAttribute("aria-pressed", String(isChosen));
     button.querySelector(".tally").textContent = kept.length;
     if (isChosen) places = kept;
   }
-  const menu = find("menu-gold");
-  if (menu.options.length !== set.labels.length + 1)
-    menu.replaceChildren(...["", ...set.labels].map((label) => make("option", { value: label }, label || "any")));
-  menu.value = view.gold ?? "";
+  for (const entry of ["gold", "said"]) {
+    const menu = find(`menu-${entry}`);
+    const options = () => ["", ...set.labels].map((label) => make("option", { value: label }, label || "any"));
+    if (menu.dataset.set !== String(set.number)) menu.replaceChildren(...options());
+    menu.dataset.set = String(set.number);
+    menu.value = set.labels.includes(view[entry]) ? view[entry] : "";
+  }
   if (find("menu-find").value !== (view.find ?? "")) find("menu-find").value = view.find ?? "";
 }
 
@@ -145,9 +167,9 @@ async function drawVerdict(page, set, examples, [one, two]) {
   const said = one.place === two.place ? told(one) : `A, ${told(one)} · B, ${told(two)}`;
   const gain = await gainBetween(page, one.place, two.place);
   const seeds = Math.max(one.cell.seeds.length, two.cell.seeds.length) > 1 ? "all seeds" : "one seed";
-  find("compare-verdict").textContent = gain
-    ? `${said} · ${seeds}: A over B ${points(gain[0])} points (95 % interval ${points(gain[1])} to ${points(gain[2])})`
-    : said;
+  const between = gain && `95 % interval ${points(gain[1])} to ${points(gain[2])}`;
+  const difference = gain ? ` · ${seeds}: A over B ${points(gain[0])} points (${between})` : "";
+  find("compare-verdict").textContent = said + difference;
 }
 
 /** Mean, low and high of the gain of one cell over another, if either is a baseline. */
@@ -171,12 +193,20 @@ async function drawExample(set, examples, sides, place) {
   const columns = [];
   const shownSides = sides[0].place === sides[1].place ? sides.slice(0, 1) : sides;
   for (const [k, side] of shownSides.entries()) columns.push(await answerOf(set, side, place, gold, k));
+  const label = writing(set.labels[gold], {}, "bdi");
   find("example").replaceChildren(
-    make("p", { class: "muted" }, "example ", make("bdi", {}, shown(examples.ids[place])), " · gold label ", make("strong", {}, writing(set.labels[gold], {}, "bdi"))),
-    examples.texts ? writing(examples.texts[place], { class: "text" }, "blockquote") : make("p", { class: "muted" }, "its text was not kept"),
+    remark("example ", make("bdi", {}, shown(examples.ids[place])), " · gold label ", make("strong", {}, label)),
+    examples.texts ? passage("text", examples.texts[place], "blockquote") : remark("its text was not kept"),
     make("div", { class: "two" }, columns),
   );
   await drawPrompts(shownSides, place);
+}
+
+const LONG = 3000; // characters of a text that scrolls by itself, so that the predictions stay in sight
+
+function passage(name, text, tag = "div") {
+  if (text.length <= LONG) return writing(text, { class: "text" }, tag);
+  return writing(text, { class: "text long", tabindex: "0", role: "region", "aria-label": name }, tag);
 }
 
 /** What one side predicts: label, probabilities, and in how many seeds it is right. */
@@ -186,29 +216,43 @@ async function answerOf(set, { place: number, cell, at, labels }, place, gold, k
   const said = cell.seeds.map((_, seed) => labels[seed * set.examples + place]);
   const right = said.filter((label) => label === gold).length;
   const isRight = said[at] === gold;
-  const rows = top.labels.some(({ label }) => label === gold) ? top.labels : [...top.labels, { label: gold, share: top.gold }];
+  const counted = cell.seeds.length > 1 ? ` · right in ${right} of ${cell.seeds.length} seeds` : "";
+  const hasGold = top.labels.some(({ label }) => label === gold);
+  const rows = hasGold ? top.labels : [...top.labels, { label: gold, share: top.gold }];
   const written = remarks.written[place];
   const thought = remarks.thoughts?.[place];
   return make(
     "section",
     { "aria-label": `${"AB"[k]}: ${cell.title}` },
     make("h3", {}, make("span", { class: `side side-${k}` }, "AB"[k]), " ", cell.title),
-    make("p", { class: `answer ${isRight ? "right" : "wrong"}` }, `${isRight ? "✓" : "✗"} `, make("bdi", {}, nameOfLabel(set, said[at])), make("span", { class: "muted" }, isRight ? " right" : " wrong", cell.seeds.length > 1 ? ` · right in ${right} of ${cell.seeds.length} seeds` : "")),
+    make(
+      "p",
+      { class: `answer ${isRight ? "right" : "wrong"}` },
+      `${isRight ? "✓" : "✗"} `,
+      make("bdi", {}, nameOfLabel(set, said[at])),
+      muted(isRight ? " right" : " wrong", counted),
+    ),
     written === undefined ? null : make("p", {}, "wrote ", writing(written, {}, "q")),
-    make("table", { class: "shares" }, make("caption", { class: "hidden" }, "Likeliest labels"), make("tbody", {}, rows.map((row) => shareOf(set, row, gold)))),
-    remarks.truncated.includes(place) ? make("p", { class: "muted" }, "its prompt was truncated to fit the model") : null,
-    thought ? make("details", {}, make("summary", {}, "Thought"), writing(thought, { class: "text" })) : null,
+    make(
+      "table",
+      { class: "shares" },
+      make("caption", { class: "hidden" }, "Likeliest labels"),
+      make("tbody", {}, rows.map((row) => shareOf(set, row, gold))),
+    ),
+    remarks.truncated.includes(place) ? remark("its prompt was truncated to fit the model") : null,
+    thought ? make("details", {}, make("summary", {}, "Thought"), passage("thought", thought)) : null,
   );
 }
 
-const nameOfLabel = (set, label) => (label === -1 ? "no label (invalid)" : label === -2 ? "uncertain" : shown(set.labels[label]));
+const NO_LABEL = { [-1]: "no label (invalid)", [-2]: "uncertain" };
+const nameOfLabel = (set, label) => NO_LABEL[label] ?? shown(set.labels[label]);
 
 function shareOf(set, { label, share }, gold) {
   const bar = make("span", { class: "bar", style: `width: ${Math.max(1, Math.round(100 * share))}%` });
   return make(
     "tr",
     { class: label === gold ? "gold" : null },
-    make("th", { scope: "row" }, make("bdi", {}, nameOfLabel(set, label)), label === gold ? make("span", { class: "muted" }, " gold") : null),
+    make("th", { scope: "row" }, make("bdi", {}, nameOfLabel(set, label)), label === gold ? muted(" gold") : null),
     make("td", { class: "track", "aria-hidden": "true" }, bar),
     make("td", { class: "number" }, `${whole(share)} %`),
   );

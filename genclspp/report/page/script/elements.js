@@ -8,31 +8,38 @@ function make(tag, attributes = {}, ...children) {
   const made = svg ? document.createElementNS(SVG, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value === true ? "" : value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
   }
   made.append(...children.flat().filter((child) => child !== null && child !== undefined));
   return made;
 }
 
+const muted = (...children) => make("span", { class: "muted" }, ...children);
+const remark = (...children) => make("p", { class: "muted" }, ...children);
+const button = (attributes, ...children) => make("button", { type: "button", ...attributes }, ...children);
+const field = (label, control) => make("label", { class: "field" }, make("span", {}, label), control);
+
 const find = (id) => document.getElementById(id);
 
 /** A text that may be anything: control characters are shown as their pictures, direction follows the letters. */
 function shown(text) {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f]/g, (letter) => String.fromCharCode(0x2400 + letter.charCodeAt(0)));
+  const picture = (letter) => String.fromCharCode(0x2400 + letter.charCodeAt(0));
+  return text.replace(/[\u0000-\u0008\u000b-\u001f]/g, picture);
 }
 
 function writing(text, attributes = {}, tag = "div") {
   return make(tag, { dir: "auto", ...attributes, class: `writing ${attributes.class ?? ""}`.trim() }, shown(text));
 }
 
-/** A menu whose choice is an entry of the address. options: [value, text, disabled], or [title, options] of a group */
+/** A menu whose choice is an entry of the address. options: [value, text, disabled], or [title, options] of a group. */
 function menu(label, entry, options, change = (value) => go({ [entry]: value })) {
   const select = make(
     "select",
     { id: `menu-${entry}`, onchange: (event) => change(event.target.value) },
     options.map(optionOf),
   );
-  return make("label", { class: "field" }, make("span", {}, label), select);
+  return field(label, select);
 }
 
 const optionOf = ([value, text, disabled]) =>

@@ -13,13 +13,14 @@ async function drawPrompts(sides, place) {
 
 function promptOf(pieces, row, other, k) {
   const name = ["A", "B"][k];
-  if (row === null) return make("section", {}, make("h3", {}, name), make("p", { class: "muted" }, "has no prompt"));
+  if (row === null) return make("section", {}, make("h3", {}, name), remark("has no prompt"));
   const known = new Set(other ?? row);
-  const lines = row.map((piece) => writing(pieces[piece].replace(/\r?\n$/, "") || " ", known.has(piece) ? {} : { class: "differs" }));
+  const line = (piece) => pieces[piece].replace(/\r?\n$/, "") || " ";
+  const lines = row.map((piece) => writing(line(piece), known.has(piece) ? {} : { class: "differs" }));
   return make(
     "section",
     { "aria-label": `prompt of ${name}` },
-    make("h3", {}, make("span", { class: `side side-${k}` }, name), " ", make("span", { class: "muted" }, `${row.length} lines`)),
+    make("h3", {}, make("span", { class: `side side-${k}` }, name), " ", muted(`${row.length} lines`)),
     make("div", { class: "prompt", tabindex: "0", role: "region", "aria-label": `prompt of ${name}` }, lines),
   );
 }

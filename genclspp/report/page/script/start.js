@@ -1,6 +1,13 @@
 // What begins: tabs, light and dark, and the view that the address asks for.
 
-const DRAW = { cells: drawCells, compare: drawCompare, dimensions: drawDimensions, cell: drawCell, cost: drawCost, provenance: drawProvenance };
+const DRAW = {
+  cells: drawCells,
+  compare: drawCompare,
+  dimensions: drawDimensions,
+  cell: drawCell,
+  cost: drawCost,
+  provenance: drawProvenance,
+};
 let page;
 let drawn = Promise.resolve();
 
@@ -16,7 +23,7 @@ function redraw() {
       if (isChosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" }); // a phone shows four of them
       find(tab.getAttribute("aria-controls")).hidden = !isChosen;
     }
-    await DRAW[name](page, asked);
+    if (page.cells.length) await DRAW[name](page, asked);
     document.documentElement.dataset.drawn = location.hash || "#";
   });
   return drawn;
@@ -38,7 +45,8 @@ function buildTabs() {
   }
 }
 
-const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
 
 /** Light or dark: what the system prefers, until the switch is used; the browser remembers it if it may. */
 function buildTheme() {
@@ -55,7 +63,7 @@ function buildTheme() {
     name();
     redraw();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  prefersDark.addEventListener("change", () => {
     name();
     redraw();
   });
@@ -74,6 +82,9 @@ async function start() {
     buildCells(page);
     buildCompare(page);
     buildCell(page);
+  } else {
+    const empty = document.querySelectorAll("[role=tabpanel]:not(#view-cells)");
+    for (const panel of empty) panel.append(make("p", { class: "note" }, "There are no records yet."));
   }
   addEventListener("hashchange", redraw);
   await redraw();
