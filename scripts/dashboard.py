@@ -30,9 +30,8 @@ def main() -> None:
     args = arguments()
     out = args.out or args.outputs / "report" / "+".join(args.names) / "index.html"
     try:
-        make(args.names, args.outputs, out)
-        if args.watch:
-            watch(args.names, args.outputs, out)
+        work = watch if args.watch else make
+        work(args.names, args.outputs, out)
     except (UserError, OSError) as error:
         sys.exit(f"error: {errors.explain(error)}")
     except KeyboardInterrupt:
@@ -73,14 +72,14 @@ def outstanding(folder: Path) -> list[Outstanding]:
 
 
 def watch(names: Sequence[str], outputs: Path, out: Path) -> None:
-    """Make the page again whenever records or the states of cells change."""
-    before = state(names, outputs)
+    """Make the page, and again whenever records or the states of cells change, until it is interrupted."""
+    before: list[object] | None = None
     while True:
-        time.sleep(EVERY)
-        now = state(names, outputs)
+        now = state(names, outputs)  # before making the page, so that no change in between is missed
         if now != before:
-            before = now
             make(names, outputs, out)
+        before = now
+        time.sleep(EVERY)
 
 
 def state(names: Sequence[str], outputs: Path) -> list[object]:

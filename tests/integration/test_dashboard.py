@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,16 @@ def test_gains_over_every_cell_are_antisymmetric(outputs: Path) -> None:
 def test_watching_makes_the_page_again_until_it_is_interrupted(outputs: Path) -> None:
     written = outputs / "report" / "small" / "index.html"
     command = [*COMMAND, "small", "--watch", "--outputs", str(outputs)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert "8 records" in process.stdout.readline()
-    before = written.read_text(encoding="utf-8")
-    (path, *_) = (outputs / "results" / "small").glob("*.json")
-    path.unlink()
-    assert "7 records" in process.stdout.readline()
-    assert written.read_text(encoding="utf-8") != before
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        stop = threading.Timer(60, process.kill)  # else a page that is not made again would hang the test
+        stop.start()
+        assert process.stdout is not None
+        assert "8 records" in process.stdout.readline()
+        before = written.read_text(encoding="utf-8")
+        (path, *_) = (outputs / "results" / "small").glob("*.json")
+        path.unlink()
+        assert "7 records" in process.stdout.readline()
+        assert written.read_text(encoding="utf-8") != before
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+        stop.cancel()

@@ -19,7 +19,7 @@ function promptOf(pieces, row, other, k) {
   const lines = row.map((piece) => writing(line(piece), known.has(piece) ? {} : { class: "differs" }));
   return make(
     "section",
-    { "aria-label": `prompt of ${name}` },
+    {},
     make("h3", {}, make("span", { class: `side side-${k}` }, name), " ", muted(`${row.length} lines`)),
     make("div", { class: "prompt", tabindex: "0", role: "region", "aria-label": `prompt of ${name}` }, lines),
   );
