@@ -177,7 +177,7 @@ def test_cells_that_fail_are_counted_at_the_end(warm: Warm, tmp_path: Path):
 
 def test_a_sweep_over_seeds_ends_in_means(warm: Warm, outputs: Path):
     done = warm.run("-m", *TINY, "strategy=icl,numeric", "seed=0,1", "name=seeds", outputs=outputs).require()
-    assert "means over 2 seeds" in done.out
+    assert "mean ± standard deviation over n = 2 seeds (0, 1)" in done.out
     assert re.findall(r"^ (icl|numeric) .* ± ", done.out, re.MULTILINE) == ["icl", "numeric"]
 
 
