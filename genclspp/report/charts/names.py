@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from genclspp.report.records import STRATEGY, are_sides_equal, chosen, is_knob_of
+from genclspp.report.records import STRATEGY, chosen, is_knob_of, split_words
 from genclspp.report.series import Series
 
 SIDES = ("train", "infer")
@@ -10,11 +10,7 @@ SIDES = ("train", "infer")
 
 def telling(series: Sequence[Series]) -> list[str]:
     """The words in which cells differ; if sides are equal in all of them, "strategy" stands for both."""
-    records = [each.words for each in series]
-    names = list(dict.fromkeys(name for each in records for name in each))
-    if are_sides_equal(records):
-        names = [STRATEGY if name == "train" else name for name in names if name != "infer"]
-    return [name for name in names if len({str(chosen(each, name)) for each in records}) > 1]
+    return split_words([each.words for each in series])[0] if series else []
 
 
 def name(series: Series, words: Sequence[str]) -> str:
