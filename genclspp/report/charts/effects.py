@@ -87,7 +87,6 @@ def rl_effects(results: "Results") -> Chart | None:
 def compare(results: "Results", word: str, baseline: Any) -> Compared:
     """Every cell with the one that has the choice `baseline` for `word`; the mean of each choice stands first."""
     wanted = dict.fromkeys(SIDES, baseline) if word == STRATEGY else {word: baseline}
-    rest = [each for each in telling(results.series) if each != word and not (word == STRATEGY and each in SIDES)]
     pairs: dict[str, list[tuple[Series, Series, Gain]]] = defaultdict(list)
     untested = 0
     for each in results.series:
@@ -98,6 +97,8 @@ def compare(results: "Results", word: str, baseline: Any) -> Compared:
             gain = results.gain(each, other)
             untested += gain is None
             pairs[str(choice)] += [(each, other, gain)] if gain else []
+    told = telling([ours for found in pairs.values() for ours, *_ in found])
+    rest = [each for each in told if each != word and not (word == STRATEGY and each in (STRATEGY, *SIDES))]
     tests = [gain.p for found in pairs.values() for *_, gain in found]
     corrected = iter(statistics.benjamini_hochberg(tests).tolist())
     compared = []
