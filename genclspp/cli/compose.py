@@ -175,7 +175,9 @@ def _words(config: DictConfig) -> tuple[str, ...]:
     """What was typed, or stands for this cell in the grid of an experiment, as far as it decides the numbers."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     aside = ("name", "outputs", "threads", "tracking")
-    return tuple(word for word in hydra.overrides.task if key_of(word).partition(".")[0] not in aside)
+    typed = (word for word in hydra.overrides.task if key_of(word).partition(".")[0] not in aside)
+    folders = (source.path for source in hydra.runtime.config_sources if source.provider == "command-line")
+    return (*(f"--config-dir={folder}" for folder in folders), *typed)
 
 
 def _knobs(config: DictConfig) -> dict[str, Any]:

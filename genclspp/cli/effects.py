@@ -5,6 +5,7 @@ a key has to count in one of the cells.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -32,6 +33,15 @@ def check(hydra: Any, cells: Sequence[Cell]) -> None:
     if isinstance(chosen, str) and not _changes_choices(typed):
         for key in _keys_of_experiment(chosen):
             _require_effect(key, cells, f" (set by experiment={chosen})")
+
+
+def without_idle_words(cell: Cell) -> Cell:
+    """A cell whose words are those that count in it: typed for it alone, the others would be refused."""
+
+    def counts(word: str) -> bool:
+        return word.startswith(("~", "--")) or _is_off(word) or not _broken(cell, key_of(word))
+
+    return replace(cell, words=tuple(filter(counts, cell.words)))
 
 
 def _is_off(word: str) -> bool:

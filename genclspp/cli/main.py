@@ -23,7 +23,7 @@ def run(config: DictConfig) -> float:
     from genclspp import pipeline
 
     try:
-        cell = compose.cell(config)
+        cell = effects.without_idle_words(compose.cell(config))
         if HydraConfig.get().mode is RunMode.RUN:  # a sweep has been checked as a whole
             effects.check(HydraConfig.get(), [cell])
             if launchers.is_plan(HydraConfig.get()):

@@ -109,3 +109,15 @@ def test_the_command_of_a_record_makes_it_again(warm: Warm, tmp_path: Path) -> N
         done = warm.run(*words, "tracking=none", outputs=tmp_path).require()
         assert not done.computed()
     assert records(tmp_path, "pairings") == made
+
+
+def test_the_command_of_a_record_has_the_words_that_its_cell_reads(warm: Warm, tmp_path: Path) -> None:
+    words = ("method=generative,svm", "strategy=icl,zero_shot", "strategy.icl.shots=1", "rl=none,expected")
+    warm.run("-m", *TINY, *words, "rl.examples=2", "name=mixed", outputs=tmp_path).require()
+    made = records(tmp_path, "mixed")
+    assert len(made) == 5
+    for record in made:
+        _, _, *again = shlex.split(provenance.command(record))
+        assert ("rl.examples=2" in again) == (record.get("rl") == "expected")
+        assert any(word.startswith("model=") for word in again) == (record["method"] == "generative")
+        assert not warm.run(*again, "tracking=none", outputs=tmp_path).require().computed()

@@ -166,6 +166,7 @@ def test_a_method_is_one_file_and_one_yaml(tmp_path: Path):
     found = {(record["method"], record.get("method.alpha")): record for record in records(tmp_path / "outputs")}
     assert found.keys() == {("majority", None), ("naive_bayes", 1.0), ("naive_bayes", 0.1)}
     assert found["naive_bayes", 0.1]["accuracy"] > found["majority", None]["accuracy"]
+    assert f"--config-dir={tmp_path / 'conf'}" in found["naive_bayes", 1.0]["typed/words"]
     wrong = cells("method=naive_bayes", "method.alpha=0.0")
     assert "error: method.alpha=0; expected more than 0\n" in wrong.err
     (tmp_path / "naive_bayes.py").write_text(code + "\n# edited\n", encoding="utf-8")
