@@ -154,7 +154,10 @@ def test_a_sweep_stops_as_a_whole(tmp_path: Path):
     require_clean_stop(process, tmp_path, "sft")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+SLOW_TERM = pytest.param(signal.SIGTERM, marks=pytest.mark.slow)  # handled as SIGINT is
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, SLOW_TERM, signal.SIGKILL])
 def test_training_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: Path, number: signal.Signals):
     stopped = stop(tmp_path, is_training, number)
     if number == signal.SIGKILL:
@@ -219,7 +222,7 @@ def require_same_policy(outputs: Path, undisturbed: Path) -> None:
     assert not list((outputs / "artifacts").rglob("*.partial"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, SLOW_TERM])
 def test_scoring_goes_on_behind_its_last_row(tmp_path: Path, undisturbed: Path, number: signal.Signals):
     require_clean_stop(stop(tmp_path, is_scoring, number), tmp_path, "score")
     (partial,) = tmp_path.glob("artifacts/score/*.partial/scores.jsonl")

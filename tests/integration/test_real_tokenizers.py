@@ -99,7 +99,13 @@ def composed(*words: str) -> Cell:
         return compose.cell(compose_config("config", [*words], return_hydra_config=True))
 
 
-@pytest.mark.parametrize(("name", "layout"), [*product(ENDS, LAYOUTS)])
+QUICK = {("qwen3", "turns"), ("llama3_1", "single"), ("gemma3", "turns"), ("deepseek_v3", "plain")}
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [pytest.param(*one, marks=[] if one in QUICK else pytest.mark.slow) for one in product(ENDS, LAYOUTS)],
+)
 def test_prompts_scores_and_completions(cell: Callable[[str, str], Cell], name: str, layout: str):
     walk = pipeline.start(cell(name, layout), Memory())
     side = pipeline.prompts(walk, ("validation",), walk.cell.infer)
