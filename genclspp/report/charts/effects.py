@@ -21,7 +21,7 @@ from genclspp.report.charts.figure import (
     numbers,
     plain,
 )
-from genclspp.report.charts.means import mean_gain
+from genclspp.report.charts.means import answer, mean_gain, signed
 from genclspp.report.charts.names import SIDES, name, telling
 from genclspp.report.records import STRATEGY, are_sides_equal, chosen
 from genclspp.report.series import Series
@@ -128,9 +128,9 @@ def _chart(id: str, title: str, word: str, found: Sequence[Comparison], untested
         id=id,
         title=title,
         caption=(
-            f"{_verdict(means, single)} Gain in accuracy of each cell over the one that is equal in all else, "
-            "with its 95 % interval (paired on examples; crossed with seeds where there are several). Filled: "
-            f"beyond noise, which means at 5 % after Benjamini–Hochberg (exploratory).{diamonds}{part}"
+            f"{_verdict(word, means, single)} Gain in accuracy of each cell over the one that is equal in all "
+            "else, with its 95 % interval (paired on examples; crossed with seeds where there are several). "
+            f"Filled: beyond noise, which means at 5 % after Benjamini–Hochberg (exploratory).{diamonds}{part}"
         ),
         figure=_figure(shown, word),
         heading=(
@@ -149,16 +149,9 @@ def _chart(id: str, title: str, word: str, found: Sequence[Comparison], untested
     )
 
 
-def _verdict(means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
+def _verdict(word: str, means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
     """The answer in a sentence or two: the mean of each choice, and how many comparisons are beyond noise."""
-    ranked = sorted(means, key=lambda each: -each.gain.mean)
-    shown = means if len(means) <= TOLD else [ranked[0], ranked[-1]]
-    told = [f"{'On average' if shown is means else 'On average, from best to worst'}:"] if means else []
-    told += [
-        f"{each.choice} over {each.baseline} {100 * each.gain.mean:+.1f} points ({100 * each.gain.low:+.1f} to "
-        f"{100 * each.gain.high:+.1f}){'.' if each is shown[-1] else ','}"
-        for each in shown
-    ]
+    told = [_answers(means, single)] if word == "rl" else [_levels(means)] if means else []
     sure = [each.gain.mean > 0 for each in single if _is_sure(each)]
     told.append(
         f"Beyond noise, {sum(sure)} of {len(single)} comparisons are better, {len(sure) - sum(sure)} worse."
@@ -167,6 +160,37 @@ def _verdict(means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
     if known:
         told.append(f"They could have detected gains of {min(known):.1f} to {max(known):.1f} points.")
     return " ".join(told)
+
+
+def _levels(means: Sequence[Comparison]) -> str:
+    shown = _ends(means)
+    order = "" if len(shown) == len(means) else ", from best to worst"
+    return f"On average{order}: {', '.join(map(_told, shown))}."
+
+
+def _answers(means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
+    """Whether the choices helped, each over its baseline: "On average, yes: grpo over none +1.2 points …"."""
+    # A choice that was compared once has no mean, and its one comparison answers.
+    meant = {(each.choice, each.baseline) for each in means}
+    alone = [each for each in single if (each.choice, each.baseline) not in meant]
+    shown = _ends([*means, *alone])
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in shown:
+        found[answer(each.gain, each.gain.p if each.corrected is None else each.corrected)].append(_told(each))
+    text = "; ".join(f"{said}: {', '.join(told)}" for said, told in found.items())
+    return f"On average, {text}." if means else f"{text[0].upper()}{text[1:]}."
+
+
+def _ends(found: Sequence[Comparison]) -> Sequence[Comparison]:
+    """All of a few comparisons, else the best and the worst."""
+    ranked = sorted(found, key=lambda each: -each.gain.mean)
+    return found if len(found) <= TOLD else [ranked[0], ranked[-1]]
+
+
+def _told(each: Comparison) -> str:
+    gain = each.gain
+    between = f"({signed(gain.low)} to {signed(gain.high)})"
+    return f"{each.choice} over {each.baseline} {signed(gain.mean)} points {between}"
 
 
 def _is_sure(each: Comparison) -> bool:
