@@ -287,12 +287,37 @@ def test_every_chart_has_its_numbers_as_a_table(view: View) -> None:
         chart.wait_for_selector("tbody tr")
 
 
-def test_a_phone_shows_all_tabs_without_scrolling_sideways(browser: Any, file: Path) -> None:
-    phone = View(browser, file, viewport={"width": 390, "height": 844})
+@pytest.fixture(scope="module")
+def wide(found: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of cells with long names: they differ in four dimensions."""
+    long = {word: {"icl": "icl_similar_by_embedding", "zero_shot": "zero_shot"} for word in ("train", "infer")}
+    renamed: list[dict[str, Any]] = [
+        {**record, **{word: names[record[word]] for word, names in long.items()}, "method": f"generative_{k % 2}"}
+        for k, record in enumerate(found.records)
+    ]
+    path = tmp_path_factory.mktemp("wide") / "index.html"
+    path.write_text(page.make(["made_up"], Results(renamed, found.artifacts), MISSING), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["file", "wide"])
+def test_no_tab_scrolls_sideways(browser: Any, width: int, name: str, request: pytest.FixtureRequest) -> None:
+    shown = View(browser, request.getfixturevalue(name), viewport={"width": width, "height": 844})
+    right = "one.getBoundingClientRect().right"
+    beyond = f"(found) => found.filter((one) => {right} > innerWidth).map((one) => one.id)"
     for tab in TABS:
-        phone.open(f"tab={tab}")
-        assert phone.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), tab
-    phone.context.close()
+        shown.open(f"tab={tab}")
+        assert shown.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), tab
+        assert not shown.page.eval_on_selector_all("select, [role=tab]", beyond), tab
+    shown.context.close()
+
+
+def test_the_table_of_cells_fits_a_laptop(browser: Any, wide: Path) -> None:
+    laptop = View(browser, wide, viewport={"width": 1280, "height": 844})
+    box = "(box) => box.scrollWidth <= box.clientWidth"
+    assert laptop.page.eval_on_selector("#view-cells .scroll", box)
+    laptop.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
