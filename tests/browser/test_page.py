@@ -182,6 +182,21 @@ def test_two_cells_are_compared_where_they_differ(view: View, found: Results) ->
     assert view.text("#position") == f"{min(3, len(wanted))} of {len(wanted)}"
 
 
+def test_one_cell_alone_is_asked_what_makes_sense_for_it(view: View, found: Results) -> None:
+    predictions = found.predictions(found.series[0].records[0])
+    assert predictions is not None
+    right, examples = int((predictions.label == predictions.gold).sum()), len(predictions.ids)
+    name = page.content.name_of(found.series[0])
+    view.open(f"tab=compare&a={name}&b={name}&seed=0&show=wrong")
+    assert view.text("#position") == f"1 of {examples - right}"
+    offered = view.page.locator("[data-show]:visible").all_inner_texts()
+    assert offered == [f"all{examples}", f"right{right}", f"wrong{examples - right}"]
+    assert view.text("#prompts summary") == "Prompt"
+    view.choose("b", page.content.name_of(found.series[1]))
+    assert view.page.locator("[data-show]:visible").count() == 6
+    assert view.text("#prompts summary") == "Both prompts"
+
+
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
 def test_hostile_texts_show_as_text(view: View, found: Results, place: int) -> None:
     view.open(f"tab=compare&example=test-{place}")
