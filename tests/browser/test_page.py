@@ -335,6 +335,15 @@ def test_the_table_of_cells_fits_a_laptop(browser: Any, wide: Path) -> None:
     laptop.context.close()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_confusion_matrix_names_every_column(browser: Any, file: Path, width: int) -> None:
+    shown = View(browser, file, viewport={"width": width, "height": 844})
+    shown.open("tab=cell")
+    names = shown.page.evaluate("() => document.getElementById('confusion').layout.xaxis.ticktext")
+    assert shown.page.locator("#confusion .xtick text:visible").all_text_contents() == names
+    shown.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(browser: Any, file: Path, scheme: str) -> None:
     view = View(browser, file, color_scheme=scheme)
