@@ -79,6 +79,12 @@ def test_equal_cells_have_no_verdict_but_that_nothing_was_found(tmp_path: Path):
     assert charts["rl"].caption.startswith(f"{nothing}grpo over none +0.0 points (+0.0 to +0.0).")
 
 
+def test_the_answer_about_rl_is_about_rl_alone(tmp_path: Path):
+    chart = by_id(sweep_charts(sweep(tmp_path, rl=("none", "grpo", "matched"), examples=300, gain=0.1)))["rl"]
+    assert {row[:2] for row in chart.rows} == {("grpo", "none"), ("grpo", "matched")}
+    assert chart.caption.startswith("On average, yes: grpo over none +7")
+
+
 @given(mean=st.floats(-1, 1), p=st.floats(0, 1))
 def test_an_answer_is_beyond_noise_and_more_than_a_page_shows(mean: float, p: float):
     said = answer(Gain(mean, mean, mean, p, 0.0, 0.0, math.inf, "crossed"), p)

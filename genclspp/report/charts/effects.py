@@ -79,7 +79,7 @@ def effects(results: "Results") -> list[Chart]:
 def rl_effects(results: "Results") -> Chart | None:
     """RL against SFT alone, and against SFT on as many examples; None if there are no such pairs."""
     both = [compare(results, "rl", baseline) for baseline in ("none", "matched")]
-    found = [each for one in both for each in one.found if each.choice != "matched"]
+    found = [each for one in both for each in one.found if each.choice not in ("none", "matched")]
     untested = sum(one.untested for one in both)
     return _chart("rl", "Did RL help?", "rl", found, untested) if found else None
 
@@ -158,7 +158,8 @@ def _verdict(word: str, means: Sequence[Comparison], single: Sequence[Comparison
     )
     known = [100 * each.gain.detectable for each in single if 0 < each.gain.detectable < math.inf]
     if known:
-        told.append(f"They could have detected gains of {min(known):.1f} to {max(known):.1f} points.")
+        ends = dict.fromkeys(f"{end:.1f}" for end in (min(known), max(known)))
+        told.append(f"They could have detected gains of {' to '.join(ends)} points.")
     return " ".join(told)
 
 
