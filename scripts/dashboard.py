@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from genclspp.cli import errors
 from genclspp.report import page, results
 from genclspp.report.page import Outstanding
+from genclspp.report.page.content import counted
 from genclspp.report.results import Results
 from genclspp.runs.ledger import Ledger
 from genclspp.store.files import write_text
@@ -57,7 +58,7 @@ def make(names: Sequence[str], outputs: Path, out: Path) -> None:
     read = [name for name in names if name not in begun or any((outputs / "results" / name).glob("*.json"))]
     found = results.read(read, outputs) if read else Results([], outputs / "artifacts")
     write_text(out, page.make(names, found, missing))
-    print(f"{out}: {len(found.records)} records" + (f", {len(missing)} to come" if missing else ""), flush=True)
+    print(f"{out}: {len(found.records)} records" + (f"; {counted(missing)}" if missing else ""), flush=True)
 
 
 def outstanding(folder: Path) -> list[Outstanding]:

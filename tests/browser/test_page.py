@@ -182,6 +182,21 @@ def test_two_cells_are_compared_where_they_differ(view: View, found: Results) ->
     assert view.text("#position") == f"{min(3, len(wanted))} of {len(wanted)}"
 
 
+def test_one_cell_alone_is_asked_what_makes_sense_for_it(view: View, found: Results) -> None:
+    predictions = found.predictions(found.series[0].records[0])
+    assert predictions is not None
+    right, examples = int((predictions.label == predictions.gold).sum()), len(predictions.ids)
+    name = page.content.name_of(found.series[0])
+    view.open(f"tab=compare&a={name}&b={name}&seed=0&show=wrong")
+    assert view.text("#position") == f"1 of {examples - right}"
+    offered = view.page.locator("[data-show]:visible").all_inner_texts()
+    assert offered == [f"all{examples}", f"right{right}", f"wrong{examples - right}"]
+    assert view.text("#prompts summary") == "Prompt"
+    view.choose("b", page.content.name_of(found.series[1]))
+    assert view.page.locator("[data-show]:visible").count() == 6
+    assert view.text("#prompts summary") == "Both prompts"
+
+
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
 def test_hostile_texts_show_as_text(view: View, found: Results, place: int) -> None:
     view.open(f"tab=compare&example=test-{place}")
@@ -287,12 +302,46 @@ def test_every_chart_has_its_numbers_as_a_table(view: View) -> None:
         chart.wait_for_selector("tbody tr")
 
 
-def test_a_phone_shows_all_tabs_without_scrolling_sideways(browser: Any, file: Path) -> None:
-    phone = View(browser, file, viewport={"width": 390, "height": 844})
+@pytest.fixture(scope="module")
+def wide(found: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of cells with long names: they differ in four dimensions."""
+    long = {word: {"icl": "icl_similar_by_embedding", "zero_shot": "zero_shot"} for word in ("train", "infer")}
+    renamed: list[dict[str, Any]] = [
+        {**record, **{word: names[record[word]] for word, names in long.items()}, "method": f"generative_{k % 2}"}
+        for k, record in enumerate(found.records)
+    ]
+    path = tmp_path_factory.mktemp("wide") / "index.html"
+    path.write_text(page.make(["made_up"], Results(renamed, found.artifacts), MISSING), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["file", "wide"])
+def test_no_tab_scrolls_sideways(browser: Any, width: int, name: str, request: pytest.FixtureRequest) -> None:
+    shown = View(browser, request.getfixturevalue(name), viewport={"width": width, "height": 844})
+    right = "one.getBoundingClientRect().right"
+    beyond = f"(found) => found.filter((one) => {right} > innerWidth).map((one) => one.id)"
     for tab in TABS:
-        phone.open(f"tab={tab}")
-        assert phone.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), tab
-    phone.context.close()
+        shown.open(f"tab={tab}")
+        assert shown.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), tab
+        assert not shown.page.eval_on_selector_all("select, [role=tab]", beyond), tab
+    shown.context.close()
+
+
+def test_the_table_of_cells_fits_a_laptop(browser: Any, wide: Path) -> None:
+    laptop = View(browser, wide, viewport={"width": 1280, "height": 844})
+    box = "(box) => box.scrollWidth <= box.clientWidth"
+    assert laptop.page.eval_on_selector("#view-cells .scroll", box)
+    laptop.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_confusion_matrix_names_every_column(browser: Any, file: Path, width: int) -> None:
+    shown = View(browser, file, viewport={"width": width, "height": 844})
+    shown.open("tab=cell")
+    names = shown.page.evaluate("() => document.getElementById('confusion').layout.xaxis.ticktext")
+    assert shown.page.locator("#confusion .xtick text:visible").all_text_contents() == names
+    shown.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

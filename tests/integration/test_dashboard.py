@@ -72,7 +72,7 @@ def test_a_sweep_that_has_only_begun_has_a_page_that_says_what_is_to_come(tmp_pa
     ledger.note(Entry(2, "train=numeric", "two"), "pending")
     done = run(tmp_path, "new")
     assert done.returncode == 0, done.stderr
-    assert "0 records, 2 to come" in done.stdout
+    assert "0 records; 2 cells have no result: 1 failed, 1 pending" in done.stdout
     made = (tmp_path / "report" / "new" / "index.html").read_text(encoding="utf-8")
     for told in (
         "There are no records yet",

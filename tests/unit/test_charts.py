@@ -1,6 +1,7 @@
 """The charts of made-up sweeps: valid for plotly, the same twice, and they say what was put in."""
 
 import json
+import math
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genclspp.inference.metrics import calibration_error
 from genclspp.report.chart import Chart
 from genclspp.report.charts import cell_charts, sweep_charts
 from genclspp.report.charts.confusion import MOST
 from genclspp.report.charts.learning import thin
+from genclspp.report.charts.means import answer, signed
 from genclspp.report.charts.spending import frontier
 from genclspp.report.results import Results
-from genclspp.report.statistics import wilson
+from genclspp.report.statistics import ALPHA, Gain, wilson
 from genclspp.suggest import UserError
 from tests.made_up import sweep
 
@@ -60,8 +64,34 @@ def test_the_charts_of_a_sweep_answer_what_people_ask(pairings: Results):
         *("cost", "accuracy-for-cost"),
     ]
     assert charts["pairing-1"].caption.startswith("On average, yes: matching prompts gain +1")
-    assert charts["rl"].caption.startswith("On average: grpo over none +7")
+    assert charts["rl"].caption.startswith("On average, yes: grpo over none +7")
     assert same([*charts.values()], sweep_charts(Results(pairings.records, pairings.artifacts)))
+
+
+def test_equal_cells_have_no_verdict_but_that_nothing_was_found(tmp_path: Path):
+    found = sweep(tmp_path, rl=("none", "grpo"))
+    first, *others = sorted((tmp_path / "predict").iterdir())
+    for folder in others:
+        (folder / "predictions.parquet").write_bytes((first / "predictions.parquet").read_bytes())
+    charts = by_id(sweep_charts(Results(found.records, tmp_path)))
+    nothing = "On average, no difference was found: "
+    assert charts["pairing-1"].caption.startswith(f"{nothing}matching prompts gain +0.0 points")
+    assert charts["rl"].caption.startswith(f"{nothing}grpo over none +0.0 points (+0.0 to +0.0).")
+
+
+def test_the_answer_about_rl_is_about_rl_alone(tmp_path: Path):
+    chart = by_id(sweep_charts(sweep(tmp_path, rl=("none", "grpo", "matched"), examples=300, gain=0.1)))["rl"]
+    assert {row[:2] for row in chart.rows} == {("grpo", "none"), ("grpo", "matched")}
+    assert chart.caption.startswith("On average, yes: grpo over none +7")
+
+
+@given(mean=st.floats(-1, 1), p=st.floats(0, 1))
+def test_an_answer_is_beyond_noise_and_more_than_a_page_shows(mean: float, p: float):
+    said = answer(Gain(mean, mean, mean, p, 0.0, 0.0, math.inf, "crossed"), p)
+    assert (said == "no difference was found") == (p > ALPHA or abs(float(signed(mean))) == 0)
+    if said != "no difference was found":
+        assert said == ("yes" if mean > 0 else "it harms")
+    assert not signed(mean).startswith("-0.0")
 
 
 def test_the_pairing_table_holds_the_gains_of_the_results(pairings: Results):

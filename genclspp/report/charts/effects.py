@@ -21,7 +21,7 @@ from genclspp.report.charts.figure import (
     numbers,
     plain,
 )
-from genclspp.report.charts.means import mean_gain
+from genclspp.report.charts.means import answer, mean_gain, signed
 from genclspp.report.charts.names import SIDES, name, telling
 from genclspp.report.records import STRATEGY, are_sides_equal, chosen
 from genclspp.report.series import Series
@@ -79,7 +79,7 @@ def effects(results: "Results") -> list[Chart]:
 def rl_effects(results: "Results") -> Chart | None:
     """RL against SFT alone, and against SFT on as many examples; None if there are no such pairs."""
     both = [compare(results, "rl", baseline) for baseline in ("none", "matched")]
-    found = [each for one in both for each in one.found if each.choice != "matched"]
+    found = [each for one in both for each in one.found if each.choice not in ("none", "matched")]
     untested = sum(one.untested for one in both)
     return _chart("rl", "Did RL help?", "rl", found, untested) if found else None
 
@@ -128,9 +128,9 @@ def _chart(id: str, title: str, word: str, found: Sequence[Comparison], untested
         id=id,
         title=title,
         caption=(
-            f"{_verdict(means, single)} Gain in accuracy of each cell over the one that is equal in all else, "
-            "with its 95 % interval (paired on examples; crossed with seeds where there are several). Filled: "
-            f"beyond noise, which means at 5 % after Benjamini–Hochberg (exploratory).{diamonds}{part}"
+            f"{_verdict(word, means, single)} Gain in accuracy of each cell over the one that is equal in all "
+            "else, with its 95 % interval (paired on examples; crossed with seeds where there are several). "
+            f"Filled: beyond noise, which means at 5 % after Benjamini–Hochberg (exploratory).{diamonds}{part}"
         ),
         figure=_figure(shown, word),
         heading=(
@@ -149,24 +149,49 @@ def _chart(id: str, title: str, word: str, found: Sequence[Comparison], untested
     )
 
 
-def _verdict(means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
+def _verdict(word: str, means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
     """The answer in a sentence or two: the mean of each choice, and how many comparisons are beyond noise."""
-    ranked = sorted(means, key=lambda each: -each.gain.mean)
-    shown = means if len(means) <= TOLD else [ranked[0], ranked[-1]]
-    told = [f"{'On average' if shown is means else 'On average, from best to worst'}:"] if means else []
-    told += [
-        f"{each.choice} over {each.baseline} {100 * each.gain.mean:+.1f} points ({100 * each.gain.low:+.1f} to "
-        f"{100 * each.gain.high:+.1f}){'.' if each is shown[-1] else ','}"
-        for each in shown
-    ]
+    told = [_answers(means, single)] if word == "rl" else [_levels(means)] if means else []
     sure = [each.gain.mean > 0 for each in single if _is_sure(each)]
     told.append(
         f"Beyond noise, {sum(sure)} of {len(single)} comparisons are better, {len(sure) - sum(sure)} worse."
     )
     known = [100 * each.gain.detectable for each in single if 0 < each.gain.detectable < math.inf]
     if known:
-        told.append(f"They could have detected gains of {min(known):.1f} to {max(known):.1f} points.")
+        ends = dict.fromkeys(f"{end:.1f}" for end in (min(known), max(known)))
+        told.append(f"They could have detected gains of {' to '.join(ends)} points.")
     return " ".join(told)
+
+
+def _levels(means: Sequence[Comparison]) -> str:
+    shown = _ends(means)
+    order = "" if len(shown) == len(means) else ", from best to worst"
+    return f"On average{order}: {', '.join(map(_told, shown))}."
+
+
+def _answers(means: Sequence[Comparison], single: Sequence[Comparison]) -> str:
+    """Whether the choices helped, each over its baseline: "On average, yes: grpo over none +1.2 points …"."""
+    # A choice that was compared once has no mean, and its one comparison answers.
+    meant = {(each.choice, each.baseline) for each in means}
+    alone = [each for each in single if (each.choice, each.baseline) not in meant]
+    shown = _ends([*means, *alone])
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in shown:
+        found[answer(each.gain, each.gain.p if each.corrected is None else each.corrected)].append(_told(each))
+    text = "; ".join(f"{said}: {', '.join(told)}" for said, told in found.items())
+    return f"On average, {text}." if means else f"{text[0].upper()}{text[1:]}."
+
+
+def _ends(found: Sequence[Comparison]) -> Sequence[Comparison]:
+    """All of a few comparisons, else the best and the worst."""
+    ranked = sorted(found, key=lambda each: -each.gain.mean)
+    return found if len(found) <= TOLD else [ranked[0], ranked[-1]]
+
+
+def _told(each: Comparison) -> str:
+    gain = each.gain
+    between = f"({signed(gain.low)} to {signed(gain.high)})"
+    return f"{each.choice} over {each.baseline} {signed(gain.mean)} points {between}"
 
 
 def _is_sure(each: Comparison) -> bool:

@@ -59,11 +59,12 @@ def draw(
         "textfont": {"size": 10 if is_wide else 12},
         "hoverinfo": "skip",
     }
-    small = {"tickangle": -90, "tickfont": {"size": 10}} if is_wide else {}
+    # Left to itself, plotly turns names to the right, and leaves out those that would pass the edge.
+    turned = {"tickangle": -90, "tickfont": {"size": 10}} if is_wide else {"tickangle": -45}
     return build(
         [cells, written],
         140 + sizes["row"] * len(matrix.rows),
-        xaxis=named(matrix.columns, sizes["x"], range=[-0.5, len(matrix.columns) - 0.5], **small),
+        xaxis=named(matrix.columns, sizes["x"], range=[-0.5, len(matrix.columns) - 0.5], **turned),
         yaxis=named(matrix.rows, sizes["y"], range=[len(matrix.rows) - 0.5, -0.5]),
         shapes=[_frame(*place) for place in matrix.framed],
     )

@@ -9,10 +9,25 @@ import numpy as np
 from genclspp.report import statistics
 from genclspp.report.resampling import Scores
 from genclspp.report.series import Series
-from genclspp.report.statistics import Gain
+from genclspp.report.statistics import ALPHA, Gain
 
 if TYPE_CHECKING:
     from genclspp.report.results import Results
+
+
+DIGITS = 12  # of a mean of shares, beyond which rounding has left its residue
+
+
+def answer(gain: Gain, p: float) -> str:
+    """Whether a gain helps: only where it is beyond noise, and more than the 0.0 points that a page shows."""
+    if p > ALPHA or signed(gain.mean) == "+0.0":
+        return "no difference was found"
+    return "yes" if gain.mean > 0 else "it harms"
+
+
+def signed(share: float) -> str:
+    """A gain in points, "+1.2", whose zero has no minus."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def mean_gain(results: "Results", pairs: Sequence[tuple[Series, Series]]) -> Gain | None:
@@ -36,7 +51,8 @@ def _mean(found: Sequence[Scores | None]) -> Scores | None:
     if len(known) < len(found) or len({len(scores.seeds) for scores in known}) > 1:
         return None
     seeds, draws = (np.mean([getattr(scores, name) for scores in known], axis=0) for name in ("seeds", "draws"))
-    return replace(known[0], seeds=seeds, draws=draws, each=None)
+    # Sums in another order leave residues, which would make a difference of equal cells.
+    return replace(known[0], seeds=seeds.round(DIGITS), draws=draws.round(DIGITS), each=None)
 
 
 def _are_paired(ours: Sequence[Series], theirs: Sequence[Series]) -> bool:

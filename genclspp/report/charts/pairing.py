@@ -11,7 +11,7 @@ from genclspp.report import statistics
 from genclspp.report.chart import Chart, Value
 from genclspp.report.charts.figure import BLUE, GREY, RED, number, numbers, translucent
 from genclspp.report.charts.matrix import FEW, Matrix, draw
-from genclspp.report.charts.means import mean_gain
+from genclspp.report.charts.means import answer, mean_gain, signed
 from genclspp.report.charts.names import SIDES, name, side, telling
 from genclspp.report.records import is_knob_of
 from genclspp.report.series import Series
@@ -92,12 +92,10 @@ def _verdict(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], m
     overall = mean_gain(results, [(matrix[asked, asked], matrix[trained, asked]) for trained, asked in gains])
     if overall is None:
         return tally
-    low, high = 100 * overall.low, 100 * overall.high
-    answer = "yes" if low > 0 else "not found" if high > 0 else "it harms"
     least = f"; {100 * overall.detectable:.1f} would have been detected" if overall.detectable < math.inf else ""
     return (
-        f"On average, {answer}: matching prompts gain {100 * overall.mean:+.1f} points over mismatched ones (95 % "
-        f"interval {low:+.1f} to {high:+.1f}{least}). {tally}"
+        f"On average, {answer(overall, overall.p)}: matching prompts gain {signed(overall.mean)} points over "
+        f"mismatched ones (95 % interval {signed(overall.low)} to {signed(overall.high)}{least}). {tally}"
     )
 
 

@@ -33,7 +33,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # that stand for cells in a figure
 # What roles are for, and the roles; all others find facts, such as which examples are uncertain.
 KINDS = {"SFT": ("sft",), "head": ("head",), "RL": ("rl",), "inference": INFERENCE}
 VALIDATION, FACTS = "validation", "facts"
-ORDER = (*KINDS, FACTS, VALIDATION)  # of their colours
+ORDER = (*KINDS, VALIDATION, FACTS)  # of their colours: the last one is the rarest, and like the first
 
 
 def spending(results: "Results") -> Chart | None:

@@ -168,10 +168,13 @@ function nameColumns(page) {
   }
   return page.words.map((word, k) => {
     const choice = ({ cell }) => cell.choices[word];
-    const show = (row) => (k ? choice(row) : linkTo(row.cell, choice(row) || "–"));
+    const show = (row) => (k ? broken(choice(row)) : linkTo(row.cell, choice(row) || "–"));
     return { ...columnOf(word, word, null, choice, show, k ? "choice" : "name"), isText: true };
   });
 }
+
+/** A choice that may go on in the next line after "_" and "+". */
+const broken = (choice) => choice.split(/(?<=[_+])/).flatMap((part, k) => (k ? [make("wbr"), part] : [part]));
 
 function linkTo(cell, ...children) {
   const href = addressOf({ tab: "cell", cell: cell.name });

@@ -1,11 +1,13 @@
 // Two cells on the same examples, one example at a time.
 
+// Which examples are shown: key in the address, label for two cells, label for one cell, test.
 const SHOWN = [
-  ["", "all", () => true],
-  ["differ", "they differ", (one, two) => one !== two],
-  ["a", "A right, B wrong", (one, two, gold) => one === gold && two !== gold],
-  ["b", "A wrong, B right", (one, two, gold) => one !== gold && two === gold],
-  ["wrong", "both wrong", (one, two, gold) => one !== gold && two !== gold],
+  ["", "all", "all", () => true],
+  ["differ", "they differ", null, (one, two) => one !== two],
+  ["a", "A right, B wrong", null, (one, two, gold) => one === gold && two !== gold],
+  ["b", "A wrong, B right", null, (one, two, gold) => one !== gold && two === gold],
+  ["right", "both right", "right", (one, two, gold) => one === gold && two === gold],
+  ["wrong", "both wrong", "wrong", (one, two, gold) => one !== gold && two !== gold],
 ];
 
 let places = []; // of the examples that the filters keep
@@ -139,15 +141,20 @@ function drawFilters(view, set, examples, sides) {
       (said < 0 || one[place] === said) &&
       (!letters || texts?.[place].toLowerCase().includes(letters)),
   );
-  const wanted = SHOWN.some(([key]) => key === view.show) ? view.show : "";
+  const isAlone = sides[0].place === sides[1].place;
+  const offered = SHOWN.filter(([, , alone]) => !isAlone || alone);
+  const wanted = offered.some(([key]) => key === view.show) ? view.show : "";
   for (const button of document.querySelectorAll("[data-show]")) {
-    const [key, , test] = SHOWN.find(([key]) => key === button.dataset.show);
+    const [key, both, alone, test] = SHOWN.find(([key]) => key === button.dataset.show);
+    button.hidden = isAlone && !alone;
+    button.firstChild.textContent = isAlone ? alone : both;
     const kept = among.filter((place) => test(one[place], two[place], gold[place]));
     const isChosen = key === wanted;
     button.setAttribute("aria-pressed", String(isChosen));
     button.querySelector(".tally").textContent = kept.length;
     if (isChosen) places = kept;
   }
+  find("menu-said").previousSibling.textContent = isAlone ? "predicted label" : "A predicts";
   for (const entry of ["gold", "said"]) {
     const menu = find(`menu-${entry}`);
     const options = () => ["", ...set.labels].map((label) => make("option", { value: label }, label || "any"));

@@ -2,12 +2,12 @@
 
 async function drawPrompts(sides, place) {
   const kept = sides.map(({ cell, at }) => cell.prompts[at] ?? null);
+  find("prompts").querySelector("summary").textContent = kept.length > 1 ? "Both prompts" : "Prompt";
   find("prompts").hidden = kept.every((number) => number === null);
   if (find("prompts").hidden || !find("prompts").open) return;
   const pieces = await block("pieces");
   const rows = [];
   for (const number of kept) rows.push(number === null ? null : (await promptsOf(number))[place]);
-  find("prompts").querySelector("summary").textContent = rows.length > 1 ? "Both prompts" : "Prompt";
   find("prompts-body").replaceChildren(...rows.map((row, k) => promptOf(pieces, row, rows[1 - k], k)));
 }
 

@@ -20,7 +20,6 @@ function redraw() {
       const isChosen = tab.dataset.tab === name;
       tab.setAttribute("aria-selected", String(isChosen));
       tab.tabIndex = isChosen ? 0 : -1;
-      if (isChosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" }); // a phone shows four of them
       find(tab.getAttribute("aria-controls")).hidden = !isChosen;
     }
     if (page.cells.length) await DRAW[name](page, asked);
