@@ -22,6 +22,7 @@ from genclspp.report.description import Description
 from genclspp.report.entries import AVERAGE, Entry, Table
 from genclspp.report.notes import notes
 from genclspp.report.results import Results
+from genclspp.report.sheets import OTHERS
 from genclspp.report.table import build
 from tests.cli import ROOT, environment
 from tests.sweeps import Record, add, results
@@ -155,6 +156,39 @@ def test_rows_stand_in_blocks_and_in_the_order_asked_for(made: Callable[..., Tab
     assert [(row.block, *row.place) for row in table.rows] == [
         ("RL", "grpo"), ("", "none"), ("", "expected"), ("", "matched")
     ]  # fmt: skip
+
+
+def test_choices_that_no_record_has_are_said(made: Callable[..., Table]):
+    blocks = {"SFT": {"rl": ("none", "matchd")}, "RL": {"rl": ("grpo", "expected", "rloo")}}
+    table = made(
+        rows=("rl",), columns=("dataset",), where={"rl": ("none", "grpo", "gppo", "expcted")}, blocks=blocks
+    )
+    assert [row.place for row in table.rows] == [("none",), ("grpo",)]
+    assert notes(table)[-1] == (
+        "No record has rl=gppo or rl=expcted (did you mean 'expected'?) or rl=matchd (did you mean 'matched'?) "
+        "or rl=rloo."
+    )
+    assert not made(rows=("rl",), columns=("dataset",), where={"rl": ("none",)}).absent
+
+
+def test_rows_of_no_block_stand_apart(made: Callable[..., Table]):
+    table = made(rows=("rl",), columns=("dataset",), blocks={"RL": {"rl": ("grpo", "expected")}})
+    for text, heading in (
+        (printed(table), OTHERS),
+        (formats.markdown(table), f"| *{OTHERS}* |"),
+        (formats.latex(table), rf"\textit{{{OTHERS}}}"),
+    ):
+        above, below = text.split(heading)
+        assert all(name in above for name in ("grpo", "expected"))
+        assert all(name not in above and name in below for name in ("none", "matched"))
+    assert OTHERS not in printed(made(rows=("rl",), columns=("dataset",)))
+
+
+def test_choices_that_no_record_has_together_leave_the_table_empty(tmp_path: Path):
+    found = [add(tmp_path, 0.5, rl=rl, decode=decode) for rl, decode in (("none", "ppl"), ("grpo", "greedy"))]
+    about = Description(where={"rl": ("none",), "decode": ("greedy",)})
+    with pytest.raises(ValueError, match="no record has rl=none and decode=greedy; the table is empty"):
+        build(results(tmp_path, *found), about)
 
 
 def test_a_word_with_a_star_is_any_knob_of_that_name(tmp_path: Path):
@@ -293,7 +327,11 @@ def test_the_smallest_detectable_gain_and_the_origin_are_said(made: Callable[...
         ({"columns": ("r",)}, r"unknown word 'r'; did you mean 'rl'"),
         ({"rows": ("seed",)}, r"seed is no word of a table: values are averaged over seeds"),
         ({"where": {"datasets": ("trec",)}}, r"unknown word 'datasets'"),
-        ({"where": {"rl": ("ppo",)}}, r"no record has rl=ppo; the table is empty"),
+        ({"where": {"rl": ("ppo",)}}, r"where: no record has rl=ppo; known: .*"),
+        (
+            {"where": {"rl": ("expcted", "gpro")}},
+            r"where: no record has rl=expcted\|gpro; did you mean 'expected'",
+        ),
         ({"blocks": {"A": {"lr": ("none",)}}}, r"unknown word 'lr'"),
         ({"baseline": {"rll": "none"}}, r"unknown word 'rll'; did you mean 'rl'"),
         ({"baseline": {"rl": "gppo"}}, r"baseline rl=gppo: no record has rl=gppo; did you mean 'grpo'"),
