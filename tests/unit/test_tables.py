@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from genclspp.cli import tables
@@ -24,6 +26,7 @@ from genclspp.report.notes import notes
 from genclspp.report.results import Results
 from genclspp.report.sheets import OTHERS
 from genclspp.report.table import build
+from genclspp.runs import ledger
 from tests.cli import ROOT, environment
 from tests.sweeps import Record, add, results
 
@@ -458,6 +461,33 @@ def test_the_script_makes_the_tables_of_its_sweep_the_same_every_time(tmp_path: 
     assert len(list(csv.DictReader(io.StringIO(done.stdout)))) == 4
     assert script("pairings", "--outputs", str(tmp_path), "--save").returncode == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_the_script_says_which_cells_have_no_result(tmp_path: Path):
+    add(tmp_path, 0.5, name="lone")
+    cells = ledger.Ledger(tmp_path / "results" / "lone")
+    for number, state in enumerate(("done", "failed", "failed", "skipped", "pending"), 1):
+        cells.note(ledger.Entry(number, "", f"cell{number}", state), state)
+    done = script("lone", "--outputs", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "2 of 5 cells of the sweep lone have failed, 1 was skipped, 1 is still to come; "
+        "python scripts/status.py lone says why\n"
+    )
+    done = script("lone", "--metric", "acuracy", "--outputs", str(tmp_path))
+    assert done.returncode == 1
+    assert re.fullmatch(r"2 of 5 cells .*\nerror: unknown metric 'acuracy'.*\n", done.stderr), done.stderr
+
+
+@given(st.lists(st.sampled_from(["pending", "running", "done", "failed", "skipped"])))
+def test_cells_without_a_result_are_counted(states: list[ledger.State]):
+    said = tables.unfinished(
+        "dev", [ledger.Entry(place, "", str(place), state) for place, state in enumerate(states)]
+    )
+    assert sum(map(int, re.findall(r"(\d+) (?:of|has|have|was|were|is|are) ", said))) == len(
+        states
+    ) - states.count("done")
+    assert bool(said) == any(state != "done" for state in states)
 
 
 def test_the_script_says_in_one_sentence_what_is_wrong(tmp_path: Path):
