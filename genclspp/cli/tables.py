@@ -90,7 +90,8 @@ def read(path: Path) -> dict[str, Description]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, Mapping) or not found:
-        raise UserError(f"{path} holds {type(found).__name__}; expected name: {{rows: [WORD], …}} for each table")
+        held = f"holds {type(found).__name__}" if found else "is empty"
+        raise UserError(f"{path} {held}; expected name: {{rows: [WORD], …}} for each table")
     try:
         return {str(name): typed.build(Description, each, str(name)) for name, each in found.items()}
     except UserError as error:
@@ -157,7 +158,11 @@ def _build(found: results.Results, name: str, about: Description, args: argparse
 
 
 def _find(wanted: str) -> Path:
-    path = Path(wanted) if wanted.endswith((".yaml", ".yml")) else FOLDER / f"{wanted}.yaml"
+    if wanted.endswith((".yaml", ".yml")):
+        if not Path(wanted).is_file():
+            raise UserError(f"--table {wanted}: there is no such file")
+        return Path(wanted)
+    path = FOLDER / f"{wanted}.yaml"
     if not path.is_file():
         known = sorted(each.stem for each in FOLDER.glob("*.yaml"))
         raise UserError(f"no table {wanted!r}; {hint(wanted, known)}")

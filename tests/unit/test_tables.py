@@ -406,6 +406,13 @@ def test_texts_are_no_markup(tmp_path: Path):
     assert all(r"\textbackslash{}" not in line or "[x]" not in line for line in formats.latex(table).splitlines())
 
 
+def test_a_label_has_a_caption(made: Callable[..., Table]):
+    for title, caption in (("A title", "A title"), ("", "pilot")):
+        written = formats.latex(made(title=title))
+        assert rf"\caption{{{caption}}}" in written
+        assert written.index(r"\caption") < written.index(r"\label{tab:pilot}")
+
+
 def test_latex_compiles(made: Callable[..., Table], tmp_path: Path):
     if not shutil.which("pdflatex"):
         pytest.skip("pdflatex is not installed: nothing compiles the LaTeX tables")
@@ -430,7 +437,8 @@ def test_every_description_is_read(path: Path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", r"holds NoneType; expected name: \{rows: \[WORD\], …\}"),
+        ("", r"t\.yaml is empty; expected name: \{rows: \[WORD\], …\}"),
+        ("{}", r"t\.yaml is empty; expected"),
         ("- rows", r"holds list; expected"),
         ("a: [", r"is not YAML: "),
         ("a: {row: [rl]}", r"t\.yaml: unknown key a\.row; did you mean 'rows'"),
@@ -481,12 +489,10 @@ def test_the_script_says_which_cells_have_no_result(tmp_path: Path):
 
 @given(st.lists(st.sampled_from(["pending", "running", "done", "failed", "skipped"])))
 def test_cells_without_a_result_are_counted(states: list[ledger.State]):
-    said = tables.unfinished(
-        "dev", [ledger.Entry(place, "", str(place), state) for place, state in enumerate(states)]
-    )
-    assert sum(map(int, re.findall(r"(\d+) (?:of|has|have|was|were|is|are) ", said))) == len(
-        states
-    ) - states.count("done")
+    cells = [ledger.Entry(place, "", str(place), state) for place, state in enumerate(states)]
+    said = tables.unfinished("dev", cells)
+    counts = re.findall(r"(\d+) (?:of|has|have|was|were|is|are) ", said)
+    assert sum(map(int, counts)) == len(states) - states.count("done")
     assert bool(said) == any(state != "done" for state in states)
 
 
@@ -500,6 +506,7 @@ def test_the_script_says_in_one_sentence_what_is_wrong(tmp_path: Path):
         (["empty"], r"the sweep 'empty' has no records .*"),
         (["broken"], r".*a\.json is not a record .*"),
         (["lone", "--table", "pairing"], r"no table 'pairing'; did you mean 'pairings'.*"),
+        (["lone", "--table", "missing.yaml"], r"--table missing\.yaml: there is no such file"),
         (["lone", "--table", "cost", "--rows", "rl"], r"--table cost and --rows; expected either .*"),
         (["lone", "--baseline", "rl"], r"--baseline rl: expected word=choice, such as rl=none"),
         (["lone", "--table", "pairings"], r"table pairings: baseline train=zero_shot: no record has .*"),
