@@ -283,6 +283,14 @@ def test_where_nothing_is_random_one_run_is_all_there_is(root: Path, pilot: list
     assert "retraining" not in said
 
 
+def test_more_seeds_repeat_no_cell_without_randomness(root: Path, pilot: list[Record]):
+    again = [{**one, "seed": one["seed"] + 3} for one in pilot if one["rl"] == "matched"]
+    found = [Results(each, root / "artifacts") for each in (pilot, pilot + again, again + pilot)]
+    assert [len(each.records) for each in found] == [len(pilot)] * 3
+    about = Description(rows=("rl",), columns=("dataset",), baseline=BASELINE)
+    assert len({formats.markdown(build(each, about)) for each in found}) == 1
+
+
 def test_the_headline_is_chosen_on_validation_and_reported_on_test(tmp_path: Path):
     lucky = add(tmp_path, 0.9, rl="grpo", **{"validation/accuracy": 0.5})
     chosen = add(tmp_path, 0.8, rl="expected", **{"validation/accuracy": 0.7})
