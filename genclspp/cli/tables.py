@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from genclspp.report import formats, results, table
 from genclspp.report.description import Description
 from genclspp.report.entries import Table
 from genclspp.report.notes import notes
+from genclspp.runs.ledger import Entry, Ledger
 from genclspp.suggest import UserError, hint
 
 FOLDER = Path(CONF) / "table"
@@ -29,9 +31,14 @@ ENDINGS: dict[str, Callable[[Table], str]] = {
 def make(args: argparse.Namespace) -> None:
     """Make the tables that the command line asks for, print them, and write them if it says so."""
     described = describe(args)
-    found = results.read(args.names, args.outputs)
-    made = [_build(found, *each, args) for each in described.items()]
-    print_tables(made, args.format)
+    try:
+        found = results.read(args.names, args.outputs)
+        made = [_build(found, *each, args) for each in described.items()]
+        print_tables(made, args.format)
+    finally:  # cells without a result may be why there is no table
+        sys.stdout.flush()
+        for name in args.names:
+            print(unfinished(name, Ledger(args.outputs / "results" / name).read()), end="", file=sys.stderr)
     if args.save:
         for path in save(made, args.outputs / "report" / "+".join(args.names)):
             print(f"written: {path}", file=sys.stderr)
@@ -83,11 +90,35 @@ def read(path: Path) -> dict[str, Description]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, Mapping) or not found:
-        raise UserError(f"{path} holds {type(found).__name__}; expected name: {{rows: [WORD], …}} for each table")
+        held = f"holds {type(found).__name__}" if found else "is empty"
+        raise UserError(f"{path} {held}; expected name: {{rows: [WORD], …}} for each table")
     try:
         return {str(name): typed.build(Description, each, str(name)) for name, each in found.items()}
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def unfinished(name: str, entries: Sequence[Entry]) -> str:
+    """How many cells of a sweep have no result, in a line; empty if all of them have one.
+
+    >>> unfinished("dev", [Entry(1, "", "a", "failed"), Entry(2, "", "b", "done"), Entry(3, "", "c")])
+    '1 of 3 cells of the sweep dev has failed, 1 is still to come; python scripts/status.py dev says why\\n'
+    """
+    counts = Counter[str]("pending" if each.state == "running" else each.state for each in entries)
+    found = [
+        (counts[state], one if counts[state] == 1 else several)
+        for state, one, several in (
+            ("failed", "has failed", "have failed"),
+            ("skipped", "was skipped", "were skipped"),
+            ("pending", "is still to come", "are still to come"),
+        )
+        if counts[state]
+    ]
+    if not found:
+        return ""
+    (count, what), *rest = found
+    told = [f"{count} of {len(entries)} cells of the sweep {name} {what}", *(f"{n} {each}" for n, each in rest)]
+    return f"{', '.join(told)}; python scripts/status.py {name} says why\n"
 
 
 def print_tables(made: Sequence[Table], format: str) -> None:
@@ -127,7 +158,11 @@ def _build(found: results.Results, name: str, about: Description, args: argparse
 
 
 def _find(wanted: str) -> Path:
-    path = Path(wanted) if wanted.endswith((".yaml", ".yml")) else FOLDER / f"{wanted}.yaml"
+    if wanted.endswith((".yaml", ".yml")):
+        if not Path(wanted).is_file():
+            raise UserError(f"--table {wanted}: there is no such file")
+        return Path(wanted)
+    path = FOLDER / f"{wanted}.yaml"
     if not path.is_file():
         known = sorted(each.stem for each in FOLDER.glob("*.yaml"))
         raise UserError(f"no table {wanted!r}; {hint(wanted, known)}")

@@ -8,8 +8,9 @@ from typing import Any
 from genclspp.report.figures import MISSING
 from genclspp.report.records import STRATEGY, Record, are_sides_equal, split_words, words
 from genclspp.report.series import Series
-from genclspp.suggest import UserError, hint
+from genclspp.suggest import UserError, hint, nearest
 
+NOTHING = {str(None)}  # the choice where a record has none
 Place = tuple[str, ...]  # the choice of a row, or of a column, for each of its words
 
 
@@ -51,19 +52,35 @@ class Description:
 def settle(description: Description, series: Sequence[Series]) -> Description:
     """The description with rows, baseline and `beside` as these series have them.
 
-    Raises UserError for a word, choice or number that no record has.
+    Raises UserError for a word, a number or a baseline that no record has, and where it has none of the choices
+    of a word in `where`; single choices may lack in part of a sweep: see `absent`.
     """
     records = [record for each in series for record in each.records]
     named = [*(description.rows or ()), *description.columns, *description.where, *description.baseline]
     for word in (*named, *(word for block in description.blocks.values() for word in block)):
         _check_word(word, records)
     _check_number(description.metric, records)
+    _check_where(description.where, series)
     return replace(
         description,
         rows=_default_rows(series, records, description.columns) if description.rows is None else description.rows,
         baseline=_wanted(description.baseline, series),
         beside=_numbers(description.beside, description.metric, records),
     )
+
+
+def absent(description: Description, series: Sequence[Series]) -> list[str]:
+    """The choices in `where` and `blocks` that no record has, each with what it may mean: "rl=gppo (did …)"."""
+    found: dict[str, None] = {}
+    for wanted in (description.where, *description.blocks.values()):
+        for word, choices in wanted.items():
+            known = _choices(series, word)
+            unused = known - NOTHING - set(map(str, choices))  # what is listed, too, is no misspelling
+            for each in choices:
+                if str(each) not in known:
+                    near = nearest(each, sorted(unused))
+                    found[f"{word}={each}" + (f" (did you mean {near!r}?)" if near else "")] = None
+    return list(found)
 
 
 def has(series: Series, wanted: Mapping[str, Sequence[Any]]) -> bool:
@@ -115,6 +132,19 @@ def _wanted(baseline: Mapping[str, Any], series: Sequence[Series]) -> dict[str, 
                 )
             found[name] = choices[str(wanted)]
     return found
+
+
+def _check_where(where: Mapping[str, Sequence[Any]], series: Sequence[Series]) -> None:
+    for word, choices in where.items():
+        known = _choices(series, word)
+        if not known & set(map(str, choices)):
+            listed = "|".join(map(str, choices))
+            wanted = choices[0] if choices else ""
+            raise UserError(f"where: no record has {word}={listed}; {hint(wanted, sorted(known - NOTHING))}")
+
+
+def _choices(series: Sequence[Series], word: str) -> set[str]:
+    return {str(choice(each, word)) for each in series}
 
 
 def _numbers(patterns: Sequence[str], metric: str, records: Sequence[Record]) -> tuple[str, ...]:

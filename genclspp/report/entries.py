@@ -70,6 +70,7 @@ class Table:
     base:     what the baseline of an entry is; empty if nothing is compared
     compared: how many entries were tested against the best of their column
     headlines: of each data set, see `headline`
+    absent:   choices that the description names and no record has
     """
 
     name: str
@@ -82,6 +83,7 @@ class Table:
     base: str
     compared: int
     headlines: Sequence[Headline]
+    absent: Sequence[str]
 
     @property
     def seeds(self) -> list[int]:

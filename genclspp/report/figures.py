@@ -41,7 +41,20 @@ def value(metric: str, found: float | None, sign: str = "") -> str:
     if kind in ("tokens", "examples"):
         return format(shown, f"{sign},.0f")
     places = 1 if is_share(metric) or abs(shown) >= 100 else 3
-    return format(shown, f"{sign}z.{places}f")
+    return fixed(shown, places, sign)
+
+
+def fixed(number: float, places: int, sign: str = "") -> str:
+    """A number with so many places, halves away from zero, as the page writes it (`fixed` in elements.js).
+
+    What is three digits behind the last place does not count: the page has no more, and floats have errors there.
+
+    >>> fixed(-13.75, 1), fixed(28.549999999999997, 1), fixed(0.04, 1, "+")
+    ('-13.8', '28.6', '+0.0')
+    """
+    scale = 10**places
+    whole = math.floor(round(abs(number) * scale, 3) + 0.5)
+    return format(math.copysign(whole, number) / scale, f"{sign}z.{places}f")
 
 
 def duration(seconds: float) -> str:
@@ -74,7 +87,7 @@ def percent(share: float | None) -> str:
     >>> percent(0.125), percent(float("nan"))
     ('+12.5 %', '–')
     """
-    return MISSING if share is None or not math.isfinite(share) else f"{100 * share:+z.1f} %"
+    return MISSING if share is None or not math.isfinite(share) else f"{fixed(100 * share, 1, '+')} %"
 
 
 def probability(p: float | None) -> str:

@@ -91,6 +91,7 @@ def _escaped(text: str) -> str:
 def latex(table: Table) -> str:
     r"""A table for LaTeX with the package booktabs; each line of a text is a line of the table."""
     sheet = readable(table)
+    caption = sheet.title or sheet.name  # a label without a caption would have no number
     columns = "l" * sheet.words + "r" * (len(sheet.heading) - sheet.words)
     body = [*_lines(sheet.heading), r"\midrule"]
     for place, (block, rows) in enumerate(sheet.blocks.items()):
@@ -107,7 +108,7 @@ def latex(table: Table) -> str:
             f"% \\usepackage{{{PACKAGES}}}",
             r"\begin{table}",
             r"\centering\small\setlength{\tabcolsep}{4pt}",
-            *([rf"\caption{{{_tex(sheet.title)}}}\smallskip"] if sheet.title else []),
+            *([rf"\caption{{{_tex(caption)}}}\smallskip"] if caption else []),
             *([rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', sheet.name)}}}"] if sheet.name else []),
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",

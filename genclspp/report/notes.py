@@ -19,7 +19,7 @@ def notes(table: Table, intervals: bool = True, relative: bool = True) -> list[s
     about = [*_on_level(table), *_on_gains(table, intervals, relative), *_on_tests(table), *_on_average(table)]
     shared = f"All cells: {listed(table.shared)}." if listed(table.shared) else ""
     last = [*_on_headlines(table), origin(records_of(table.series.values()))]
-    return [note for note in (shared, *about, *last, *_on_missing(table)) if note]
+    return [note for note in (shared, *about, *last, *_on_missing(table), *_on_absent(table)) if note]
 
 
 def listed(words: Mapping[str, Any]) -> str:
@@ -178,6 +178,10 @@ def _on_missing(table: Table) -> list[str]:
         (bare, f"Δ without interval: {bare} of {whole} entries, whose predictions are not in the artifacts."),
     ]
     return [note for count, note in counted if count]
+
+
+def _on_absent(table: Table) -> list[str]:
+    return [f"No record has {' or '.join(table.absent)}."] if table.absent else []
 
 
 def _is_fixed(table: Table) -> bool:

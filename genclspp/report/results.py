@@ -41,14 +41,16 @@ RESAMPLED = (*SHARES, "macro_f1")  # the metrics that have intervals and tests
 class Results:
     """Records, gathered in series; what their predictions say is read when it is asked for.
 
-    records:   as read
+    records:   those of the series, in the order of the sweep
     series:    of cells that are equal in everything but the seed
     artifacts: the folder where the predictions lie, as far as they are there
     """
 
     def __init__(self, found: Sequence[Record], artifacts: Path) -> None:
-        self.records, self.artifacts = list(found), artifacts
+        self.artifacts = artifacts
         self.series = series.gather(found)
+        kept = {id(record) for each in self.series for record in each.records}
+        self.records = [record for record in found if id(record) in kept]
         self._answers = cache(self._read_answers)
         self._scores = cache(self._compute_scores)
 

@@ -17,15 +17,27 @@ class Series:
 
 
 def gather(records: Sequence[Record]) -> list[Series]:
-    """The series of `records`, in the order in which they first occur."""
+    """The series of `records`, in the order in which they first occur.
+
+    Of records in which nothing is random and that have the same predictions, or equal words and none, it keeps the
+    first seed's: another seed repeats it and tells nothing new.
+    """
     names = ["name", *(name for name in words(records) if name not in ("name", "seed"))]
     found: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         found.setdefault(tuple(record.get(name) for name in names), []).append(record)
     return [
-        Series(dict(zip(names, values, strict=True)), tuple(sorted(same, key=lambda record: record["seed"])))
+        Series(dict(zip(names, values, strict=True)), _different(sorted(same, key=lambda record: record["seed"])))
         for values, same in found.items()
     ]
+
+
+def _different(records: Iterable[Record]) -> tuple[Record, ...]:
+    """The records of a series without repetitions of what is not random."""
+    found: dict[Any, Record] = {}
+    for place, record in enumerate(records):
+        found.setdefault(place if record.get("is_random", True) else (record.get("artifact/predict"),), record)
+    return tuple(found.values())
 
 
 def find_duplicates(series: Iterable[Series]) -> list[tuple[Record, Record]]:

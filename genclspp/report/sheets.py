@@ -8,6 +8,7 @@ from genclspp.report.figures import MISSING, between, percent, probability, valu
 from genclspp.report.notes import is_short, notes
 
 SIGNIFICANT = "†"
+OTHERS = "Other cells"  # the heading above rows of no block, below all blocks
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def readable(table: Table) -> Sheet:
         body = {row: [numbers_of(table, row)[name] for name in numbers] for row in table.rows}
     blocks: dict[str, list[list[Text]]] = {}
     for row, texts in body.items():
-        blocks.setdefault(row.block, []).append([*map(plain, row.place), *texts])
+        block = row.block or (OTHERS if about.blocks else "")
+        blocks.setdefault(block, []).append([*map(plain, row.place), *texts])
     return Sheet(
         table.name, about.title, [plain(text) for text in (*rows, *heading)], blocks, notes(table), len(rows)
     )

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from genclspp.report import family, statistics
-from genclspp.report.description import Description, Place, has, place, settle
+from genclspp.report.description import Description, Place, absent, has, place, settle
 from genclspp.report.entries import AVERAGE, At, Entry, Row, Table
 from genclspp.report.headline import headlines
 from genclspp.report.records import Record, split_words
@@ -60,6 +60,7 @@ def build(results: Results, description: Description, name: str = "", base: Base
         headlines=headlines(
             results, about.metric, [placed[row, at] for row in rows for at in columns if (row, at) in placed]
         ),
+        absent=absent(about, results.series),
     )
 
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from genclspp.progress import Log
-from genclspp.report.figures import duration
+from genclspp.report.figures import duration, fixed
 from genclspp.runs.ledger import Entry
 
 ROLE = 19  # characters of the longest role, "complete_validation"
@@ -114,11 +114,11 @@ class Terminal:
 
     def result(self, record: Mapping[str, Any]) -> None:
         """Print the result of a cell."""
-        low, high = record["accuracy_low"], record["accuracy_high"]
-        self.say(
-            f"  [bold]accuracy {100 * record['accuracy']:.1f} %[/] ({100 * low:.1f}–{100 * high:.1f}), "
-            f"macro-F1 {100 * record['macro_f1']:.1f} %, invalid {100 * record['invalid_rate']:.1f} %"
+        accuracy, low, high, macro_f1, invalid = (
+            fixed(100 * record[name], 1)
+            for name in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "invalid_rate")
         )
+        self.say(f"  [bold]accuracy {accuracy} %[/] ({low}–{high}), macro-F1 {macro_f1} %, invalid {invalid} %")
 
     @contextmanager
     def bar(self, role: str, log: Log) -> Iterator[Bar]:

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from benchmarks import synthetic
-from genclspp.report import page, results
+from genclspp.report import figures, page, results
 from genclspp.report.page import Outstanding
 from genclspp.report.results import Results
 
@@ -133,6 +133,22 @@ def test_cells_are_sorted_best_first_and_by_any_column(view: View) -> None:
     assert view.page.get_attribute("th[data-key=accuracy]", "aria-sort") == "ascending"
     view.click("th[data-key=rl] button")
     assert view.column("rl") == sorted(view.column("rl"))
+
+
+def test_the_page_and_the_tables_write_the_same_figures(view: View) -> None:
+    halves = [half / 2000 for half in range(3, 2000, 2)]
+    shares = [
+        sign * share for share in [*halves, *np.random.default_rng(0).uniform(0.001, 1, 2000)] for sign in (1, -1)
+    ]
+    # The page stores six digits; what computes a share for the tables leaves errors of floats in it.
+    stored = [round(share, 6) for share in shares]
+    script = (Path(page.__file__).parent / "script" / "elements.js").read_text(encoding="utf-8")
+    write = f"(shares) => {{ {script}\nreturn [shares.map(percent), shares.map(points)]; }}"
+    percents, points = view.page.evaluate(write, stored)
+    for way in (0.0, 1.0):
+        computed = [float(np.nextafter(share, way)) for share in shares]
+        assert percents == [figures.value("accuracy", share) for share in computed]
+        assert points == [figures.value("accuracy", share, "+").replace("-", "−") for share in computed]
 
 
 def test_filters_keep_the_cells_that_have_a_choice(view: View) -> None:

@@ -3,6 +3,9 @@
 import random
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from genclspp.report.series import find_duplicates, gather, values
 
 Record = dict[str, Any]
@@ -38,3 +41,36 @@ def test_a_series_does_not_depend_on_the_order_of_records():
 def test_a_missing_value_is_no_value():
     (one,) = gather([record("grpo", 3, 0.5, ece=0.1), record("grpo", 4, 0.5, ece=None)])
     assert values(one, "ece") == {3: 0.1}
+
+
+KEYS = st.sampled_from(["x", "y", None])
+SEEDS = st.lists(st.tuples(st.integers(0, 5), KEYS), min_size=1, max_size=8)
+
+
+def found(seeds: list[tuple[int, str | None]], is_random: bool) -> list[Record]:
+    return [
+        record("none", seed, 0.5, is_random=is_random) | ({"artifact/predict": key} if key else {})
+        for seed, key in seeds
+    ]
+
+
+@given(SEEDS)
+def test_of_what_is_not_random_a_series_keeps_one_record_of_each_predictions(seeds: list[tuple[int, str | None]]):
+    (one,) = gather(found(seeds, is_random=False))
+    first = {key: min(seed for seed, other in seeds if other == key) for _, key in seeds}
+    assert {each.get("artifact/predict"): each["seed"] for each in one.records} == first
+    assert len(one.records) == len(first)
+    assert [each["seed"] for each in one.records] == sorted(first.values())
+
+
+@given(SEEDS)
+def test_of_what_is_random_a_series_keeps_every_record(seeds: list[tuple[int, str | None]]):
+    (one,) = gather(found(seeds, is_random=True))
+    assert sorted(each["seed"] for each in one.records) == sorted(seed for seed, _ in seeds)
+
+
+@given(SEEDS)
+def test_repeating_what_is_not_random_with_later_seeds_changes_nothing(seeds: list[tuple[int, str | None]]):
+    later = [(seed + 6, key) for seed, key in seeds]
+    once, again = (gather(found(each, is_random=False)) for each in (seeds, seeds + later))
+    assert once == again

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from genclspp.cli import tables
@@ -22,7 +24,9 @@ from genclspp.report.description import Description
 from genclspp.report.entries import AVERAGE, Entry, Table
 from genclspp.report.notes import notes
 from genclspp.report.results import Results
+from genclspp.report.sheets import OTHERS
 from genclspp.report.table import build
+from genclspp.runs import ledger
 from tests.cli import ROOT, environment
 from tests.sweeps import Record, add, results
 
@@ -157,6 +161,39 @@ def test_rows_stand_in_blocks_and_in_the_order_asked_for(made: Callable[..., Tab
     ]  # fmt: skip
 
 
+def test_choices_that_no_record_has_are_said(made: Callable[..., Table]):
+    blocks = {"SFT": {"rl": ("none", "matchd")}, "RL": {"rl": ("grpo", "expected", "rloo")}}
+    table = made(
+        rows=("rl",), columns=("dataset",), where={"rl": ("none", "grpo", "gppo", "expcted")}, blocks=blocks
+    )
+    assert [row.place for row in table.rows] == [("none",), ("grpo",)]
+    assert notes(table)[-1] == (
+        "No record has rl=gppo or rl=expcted (did you mean 'expected'?) or rl=matchd (did you mean 'matched'?) "
+        "or rl=rloo."
+    )
+    assert not made(rows=("rl",), columns=("dataset",), where={"rl": ("none",)}).absent
+
+
+def test_rows_of_no_block_stand_apart(made: Callable[..., Table]):
+    table = made(rows=("rl",), columns=("dataset",), blocks={"RL": {"rl": ("grpo", "expected")}})
+    for text, heading in (
+        (printed(table), OTHERS),
+        (formats.markdown(table), f"| *{OTHERS}* |"),
+        (formats.latex(table), rf"\textit{{{OTHERS}}}"),
+    ):
+        above, below = text.split(heading)
+        assert all(name in above for name in ("grpo", "expected"))
+        assert all(name not in above and name in below for name in ("none", "matched"))
+    assert OTHERS not in printed(made(rows=("rl",), columns=("dataset",)))
+
+
+def test_choices_that_no_record_has_together_leave_the_table_empty(tmp_path: Path):
+    found = [add(tmp_path, 0.5, rl=rl, decode=decode) for rl, decode in (("none", "ppl"), ("grpo", "greedy"))]
+    about = Description(where={"rl": ("none",), "decode": ("greedy",)})
+    with pytest.raises(ValueError, match="no record has rl=none and decode=greedy; the table is empty"):
+        build(results(tmp_path, *found), about)
+
+
 def test_a_word_with_a_star_is_any_knob_of_that_name(tmp_path: Path):
     records = [
         add(tmp_path, 0.5, train=name, infer=name, **{f"strategy.{name}.shots": shots})
@@ -246,6 +283,14 @@ def test_where_nothing_is_random_one_run_is_all_there_is(root: Path, pilot: list
     assert "retraining" not in said
 
 
+def test_more_seeds_repeat_no_cell_without_randomness(root: Path, pilot: list[Record]):
+    again = [{**one, "seed": one["seed"] + 3} for one in pilot if one["rl"] == "matched"]
+    found = [Results(each, root / "artifacts") for each in (pilot, pilot + again, again + pilot)]
+    assert [len(each.records) for each in found] == [len(pilot)] * 3
+    about = Description(rows=("rl",), columns=("dataset",), baseline=BASELINE)
+    assert len({formats.markdown(build(each, about)) for each in found}) == 1
+
+
 def test_the_headline_is_chosen_on_validation_and_reported_on_test(tmp_path: Path):
     lucky = add(tmp_path, 0.9, rl="grpo", **{"validation/accuracy": 0.5})
     chosen = add(tmp_path, 0.8, rl="expected", **{"validation/accuracy": 0.7})
@@ -293,7 +338,11 @@ def test_the_smallest_detectable_gain_and_the_origin_are_said(made: Callable[...
         ({"columns": ("r",)}, r"unknown word 'r'; did you mean 'rl'"),
         ({"rows": ("seed",)}, r"seed is no word of a table: values are averaged over seeds"),
         ({"where": {"datasets": ("trec",)}}, r"unknown word 'datasets'"),
-        ({"where": {"rl": ("ppo",)}}, r"no record has rl=ppo; the table is empty"),
+        ({"where": {"rl": ("ppo",)}}, r"where: no record has rl=ppo; known: .*"),
+        (
+            {"where": {"rl": ("expcted", "gpro")}},
+            r"where: no record has rl=expcted\|gpro; did you mean 'expected'",
+        ),
         ({"blocks": {"A": {"lr": ("none",)}}}, r"unknown word 'lr'"),
         ({"baseline": {"rll": "none"}}, r"unknown word 'rll'; did you mean 'rl'"),
         ({"baseline": {"rl": "gppo"}}, r"baseline rl=gppo: no record has rl=gppo; did you mean 'grpo'"),
@@ -365,6 +414,13 @@ def test_texts_are_no_markup(tmp_path: Path):
     assert all(r"\textbackslash{}" not in line or "[x]" not in line for line in formats.latex(table).splitlines())
 
 
+def test_a_label_has_a_caption(made: Callable[..., Table]):
+    for title, caption in (("A title", "A title"), ("", "pilot")):
+        written = formats.latex(made(title=title))
+        assert rf"\caption{{{caption}}}" in written
+        assert written.index(r"\caption") < written.index(r"\label{tab:pilot}")
+
+
 def test_latex_compiles(made: Callable[..., Table], tmp_path: Path):
     if not shutil.which("pdflatex"):
         pytest.skip("pdflatex is not installed: nothing compiles the LaTeX tables")
@@ -389,7 +445,8 @@ def test_every_description_is_read(path: Path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", r"holds NoneType; expected name: \{rows: \[WORD\], …\}"),
+        ("", r"t\.yaml is empty; expected name: \{rows: \[WORD\], …\}"),
+        ("{}", r"t\.yaml is empty; expected"),
         ("- rows", r"holds list; expected"),
         ("a: [", r"is not YAML: "),
         ("a: {row: [rl]}", r"t\.yaml: unknown key a\.row; did you mean 'rows'"),
@@ -422,6 +479,31 @@ def test_the_script_makes_the_tables_of_its_sweep_the_same_every_time(tmp_path: 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
+def test_the_script_says_which_cells_have_no_result(tmp_path: Path):
+    add(tmp_path, 0.5, name="lone")
+    cells = ledger.Ledger(tmp_path / "results" / "lone")
+    for number, state in enumerate(("done", "failed", "failed", "skipped", "pending"), 1):
+        cells.note(ledger.Entry(number, "", f"cell{number}", state), state)
+    done = script("lone", "--outputs", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "2 of 5 cells of the sweep lone have failed, 1 was skipped, 1 is still to come; "
+        "python scripts/status.py lone says why\n"
+    )
+    done = script("lone", "--metric", "acuracy", "--outputs", str(tmp_path))
+    assert done.returncode == 1
+    assert re.fullmatch(r"2 of 5 cells .*\nerror: unknown metric 'acuracy'.*\n", done.stderr), done.stderr
+
+
+@given(st.lists(st.sampled_from(["pending", "running", "done", "failed", "skipped"])))
+def test_cells_without_a_result_are_counted(states: list[ledger.State]):
+    cells = [ledger.Entry(place, "", str(place), state) for place, state in enumerate(states)]
+    said = tables.unfinished("dev", cells)
+    counts = re.findall(r"(\d+) (?:of|has|have|was|were|is|are) ", said)
+    assert sum(map(int, counts)) == len(states) - states.count("done")
+    assert bool(said) == any(state != "done" for state in states)
+
+
 def test_the_script_says_in_one_sentence_what_is_wrong(tmp_path: Path):
     add(tmp_path, 0.5, name="lone")
     (tmp_path / "results" / "empty").mkdir()
@@ -432,6 +514,7 @@ def test_the_script_says_in_one_sentence_what_is_wrong(tmp_path: Path):
         (["empty"], r"the sweep 'empty' has no records .*"),
         (["broken"], r".*a\.json is not a record .*"),
         (["lone", "--table", "pairing"], r"no table 'pairing'; did you mean 'pairings'.*"),
+        (["lone", "--table", "missing.yaml"], r"--table missing\.yaml: there is no such file"),
         (["lone", "--table", "cost", "--rows", "rl"], r"--table cost and --rows; expected either .*"),
         (["lone", "--baseline", "rl"], r"--baseline rl: expected word=choice, such as rl=none"),
         (["lone", "--table", "pairings"], r"table pairings: baseline train=zero_shot: no record has .*"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from genclspp.report.figures import fixed
 from genclspp.report.page.content import VALIDATION, best_first, name_of, title_of
 from genclspp.report.page.gains import Baseline
 from genclspp.report.records import chosen
@@ -31,7 +32,7 @@ class Comparison:
     def test(self) -> str:
         """What the test says, in a sentence."""
         detectable = self.gain.detectable
-        found = f", and {100 * detectable:.1f} points could have been detected" if detectable <= 1 else ""
+        found = f", and {fixed(100 * detectable, 1)} points could have been detected" if detectable <= 1 else ""
         return f"Over {self.role}: p = {self.gain.p:.2g}{found}."
 
 
@@ -68,8 +69,9 @@ class Headline:
     def _chosen(self) -> str:
         if self.validation is None:
             return "No cell was validated, so it was chosen on the test examples, and its figure is too good."
+        validated = fixed(100 * self.validation, 1)
         among = f" as the best of {self.among} cells" if self.among > 1 else ""
-        return f"Chosen on validation examples ({100 * self.validation:.1f} %){among}; reported on test examples."
+        return f"Chosen on validation examples ({validated} %){among}; reported on test examples."
 
     def _interval(self) -> str:
         if self.level is None:

@@ -54,13 +54,21 @@ function choose(entry, value) {
 }
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-const percent = (share) => (isNumber(share) ? (100 * share).toFixed(1) : "–");
+
+/** A number with so many places, halves away from zero, as tables have it: `fixed` in genclspp/report/figures.py. */
+function fixed(value, places) {
+  const scale = 10 ** places;
+  const whole = Math.round(Number((Math.abs(value) * scale).toFixed(3)));
+  return ((Math.sign(value) * whole) / scale).toFixed(places);
+}
+
+const percent = (share) => (isNumber(share) ? fixed(100 * share, 1) : "–");
 const whole = (share) => (share > 0 && share < 0.005 ? "<1" : String(Math.round(100 * share)));
 
 /** A difference in points, with its sign. */
 function points(share) {
   if (!isNumber(share)) return "–";
-  const text = (100 * share).toFixed(1);
+  const text = fixed(100 * share, 1);
   return Number(text) === 0 ? "0.0" : share < 0 ? `−${text.slice(1)}` : `+${text}`;
 }
 
