@@ -23,6 +23,7 @@ from genclspp.report.charts.figure import (
 )
 from genclspp.report.charts.means import answer, mean_gain, signed
 from genclspp.report.charts.names import SIDES, name, telling
+from genclspp.report.figures import fixed
 from genclspp.report.records import STRATEGY, are_sides_equal, chosen
 from genclspp.report.series import Series
 from genclspp.report.statistics import ALPHA, Gain
@@ -158,7 +159,7 @@ def _verdict(word: str, means: Sequence[Comparison], single: Sequence[Comparison
     )
     known = [100 * each.gain.detectable for each in single if 0 < each.gain.detectable < math.inf]
     if known:
-        ends = dict.fromkeys(f"{end:.1f}" for end in (min(known), max(known)))
+        ends = dict.fromkeys(fixed(end, 1) for end in (min(known), max(known)))
         told.append(f"They could have detected gains of {' to '.join(ends)} points.")
     return " ".join(told)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genclspp.report import statistics
+from genclspp.report.figures import fixed
 from genclspp.report.resampling import Scores
 from genclspp.report.series import Series
 from genclspp.report.statistics import ALPHA, Gain
@@ -27,7 +28,7 @@ def answer(gain: Gain, p: float) -> str:
 
 def signed(share: float) -> str:
     """A gain in points, "+1.2", whose zero has no minus."""
-    return f"{round(100 * share, 1) + 0.0:+.1f}"
+    return fixed(100 * share, 1, "+")
 
 
 def mean_gain(results: "Results", pairs: Sequence[tuple[Series, Series]]) -> Gain | None:

@@ -13,6 +13,7 @@ from genclspp.report.charts.figure import BLUE, GREY, RED, number, numbers, tran
 from genclspp.report.charts.matrix import FEW, Matrix, draw
 from genclspp.report.charts.means import answer, mean_gain, signed
 from genclspp.report.charts.names import SIDES, name, side, telling
+from genclspp.report.figures import fixed
 from genclspp.report.records import is_knob_of
 from genclspp.report.series import Series
 from genclspp.report.statistics import ALPHA, Gain
@@ -92,7 +93,9 @@ def _verdict(results: "Results", matrix: Pairings, gains: Mapping[Pair, Gain], m
     overall = mean_gain(results, [(matrix[asked, asked], matrix[trained, asked]) for trained, asked in gains])
     if overall is None:
         return tally
-    least = f"; {100 * overall.detectable:.1f} would have been detected" if overall.detectable < math.inf else ""
+    least = (
+        f"; {fixed(100 * overall.detectable, 1)} would have been detected" if overall.detectable < math.inf else ""
+    )
     return (
         f"On average, {answer(overall, overall.p)}: matching prompts gain {signed(overall.mean)} points over "
         f"mismatched ones (95 % interval {signed(overall.low)} to {signed(overall.high)}{least}). {tally}"
