@@ -41,6 +41,11 @@ class Work:
     kind: str = ""
 
 
+def _alike(**_: Any) -> Work:
+    """All steps of the stage take about as long."""
+    return Work()
+
+
 @dataclass(frozen=True)
 class Stage:
     """What represents a stage's code in its keys. Raise `version` when the stage computes something else.
@@ -50,12 +55,10 @@ class Stage:
 
     name: str
     version: int
-    work: Callable[..., Work] = lambda **_: Work()
+    work: Callable[..., Work] = _alike
 
 
-def stage(
-    name: str, version: int, work: Callable[..., Work] = lambda **_: Work()
-) -> Callable[[Function], Function]:
+def stage(name: str, version: int, work: Callable[..., Work] = _alike) -> Callable[[Function], Function]:
     """Decorator that makes a function `(inputs…, out: Path) -> None` a stage.
 
     Two more parameters may follow that are not inputs, as they do not change the result: `watch`, which receives
