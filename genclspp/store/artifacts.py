@@ -16,21 +16,25 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from genclspp.store import meter
 from genclspp.store.files import sync, write_json
 from genclspp.store.keys import NotKnownYet, digest, hash_of, plain
+from genclspp.store.origin import commit, versions
 
 LARGE = 2**28  # bytes; a larger file is hashed once in a process, all others at every use
-VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 Function = TypeVar("Function", bound=Callable[..., None])
+
+
+class Busy(Exception):
+    """Another process is computing the artifact."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +143,17 @@ class Store:
         self,
         step: Step,
         around: Callable[[], AbstractContextManager[Mapping[str, Any]]] = lambda: nullcontext({}),
+        *,
+        waits: bool = True,
     ) -> bool:
         """Make sure that the artifact of `step` exists; returns whether it was computed now.
 
         around: entered only if this process computes, once it holds the lock; what it yields is passed to the
                 stage along with the inputs (batch size, watch: whatever does not change the result)
+        waits:  while another process computes it; else that raises `Busy`
 
         Raises ValueError if the key of `step` is not known yet.
         """
-        from filelock import FileLock
 
         artifact = step.artifact
         if artifact.key is None:
@@ -157,7 +163,7 @@ class Store:
         folder, partial_folder = artifact.path, artifact.path.with_name(f"{artifact.key}.partial")
         folder.parent.mkdir(parents=True, exist_ok=True)
         # The operating system releases the lock of a process that dies; the lock file itself is left behind.
-        with FileLock(f"{folder}.lock"):
+        with _lock(folder, waits):
             if self.holds(artifact):  # another process may have finished it while we waited
                 return False
             if (
@@ -188,36 +194,28 @@ class Store:
         return True
 
 
+@contextmanager
+def _lock(folder: Path, waits: bool) -> Iterator[None]:
+    """The right to compute an artifact; raises `Busy` if another process has it and we do not wait."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(blocking=waits)
+    except Timeout:
+        raise Busy(f"another process computes {folder}") from None
+    except NotImplementedError:  # a file system without locks, where whoever does not wait is told what to compute
+        if waits:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished artifact: what it is of, digests of its files, and what computing it took."""
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-
-
-@cache
-def versions() -> dict[str, str]:
-    """The versions of Python and of the libraries; reads package metadata, imports none of them."""
-    from importlib import metadata
-
-    found = {"python": sys.version.split()[0], "genclspp": metadata.version("genclspp")}
-    return found | {name: metadata.version(name) for name in VERSIONED}
-
-
-@cache
-def commit() -> str | None:
-    """The commit of the source tree, with "+changes" if there are uncommitted ones; None outside a checkout."""
-    import subprocess
-
-    here = Path(__file__).parent.parent
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
-        except (FileNotFoundError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    head = git("rev-parse", "HEAD")
-    return f"{head}+changes" if head and git("status", "--porcelain", "--", str(here)) else head
 
 
 def _damage(folder: Path) -> str | None:
