@@ -53,7 +53,8 @@ def plan(cell: Cell, memory: Memory) -> Plan:
     """
     task = read(cell, memory)
     checks.check_metrics(cell, task, memory)
-    has_run = records.path_of(cell).exists()  # then the libraries have accepted it; to import them takes seconds
+    # Where it has run, the libraries have accepted it; to import them takes seconds.
+    has_run = memory.is_checked or records.path_of(cell).exists()
     if cell.method:
         return _plan_baseline(cell, task, memory, has_run)
     if not has_run:
@@ -76,12 +77,19 @@ def _plan_baseline(cell: Cell, task: Task, memory: Memory, has_run: bool) -> Pla
     return planned
 
 
-def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
-    """Carry out a cell, reusing finished artifacts; write its record and return it."""
-    outputs, path = Path(cell.outputs), records.path_of(cell)
-    tracker = Tracker(cell.tracking, outputs, cell.sweep, cell.choices, cell.config)
-    runner = Runner(memory, terminal, tracker, cell.predict.batch_size, cell.threads)
-    done, is_new = carry_out(lambda: plan(cell, memory), runner)
+def runner(
+    cell: Cell, memory: Memory, terminal: Terminal, threads: int | None = None, *, waits: bool = True
+) -> Runner:
+    """What the steps of a cell are carried out with. threads: in place of the cell's own"""
+    tracker = Tracker(cell.tracking, Path(cell.outputs), cell.sweep, cell.choices, cell.config)
+    sweep = records.path_of(cell).parent
+    return Runner(memory, terminal, tracker, sweep, cell.predict.batch_size, threads or cell.threads, waits)
+
+
+def run(cell: Cell, memory: Memory, terminal: Terminal, threads: int | None = None) -> dict[str, Any]:
+    """Carry out a cell, reusing finished artifacts; write its record and return it. threads: see `runner`"""
+    path, carrier = records.path_of(cell), runner(cell, memory, terminal, threads)
+    done, is_new = carry_out(lambda: plan(cell, memory), carrier)
     predicted, labels = done.steps[-1].artifact.path, read(cell, memory).labels
     measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
     settled = {**_settle(cell, memory), "is_random": _is_random(cell, done, memory)}
@@ -89,7 +97,7 @@ def run(cell: Cell, memory: Memory, terminal: Terminal) -> dict[str, Any]:
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
-        tracker.result(path.stem, record, predict.read(predicted), labels)
+        carrier.tracker.result(path.stem, record, predict.read(predicted), labels)
     terminal.result(record)
     return record
 

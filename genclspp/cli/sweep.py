@@ -47,8 +47,6 @@ class Sweep(Callback):
 
     def _check(self, config: DictConfig) -> None:
         from genclspp import pipeline
-        from genclspp.report import records
-        from genclspp.runs.ledger import Ledger
         from genclspp.runs.outlook import Outlook
 
         jobs = grid.jobs(config)
@@ -63,9 +61,7 @@ class Sweep(Callback):
         if launchers.is_plan(config.hydra):
             launchers.show_plan(outlook.cells, outlook.steps)
             raise SystemExit(0)
-        for cell in outlook.cells:
-            Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))
-        Sweep.outlook = outlook
+        Sweep.outlook = enter(outlook)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         outlook, Sweep.outlook = Sweep.outlook, None
@@ -78,6 +74,24 @@ class Sweep(Callback):
         aggregates.mirror(results, first.tracking, Path(first.outputs), first.sweep)
         if not is_whole:
             raise SystemExit(1)
+
+
+def enter(outlook: "Outlook") -> "Outlook":
+    """Enter the cells of a sweep into its ledger."""
+    from genclspp.report import records
+    from genclspp.runs.ledger import Ledger
+
+    for cell in outlook.cells:
+        Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))
+    return outlook
+
+
+def look_ahead(cells: Sequence[Cell]) -> "Outlook":
+    """Plan cells that another sweeper than the grid has chosen, and enter them into the ledger."""
+    from genclspp import pipeline
+    from genclspp.runs.outlook import Outlook
+
+    return enter(Outlook(cells, [pipeline.plan(cell, memory(cell.outputs)).steps for cell in cells]))
 
 
 def _distinct(cells: Sequence[Cell], keys: Sequence[str]) -> list[int]:

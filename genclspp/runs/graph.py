@@ -44,15 +44,20 @@ def build(plans: Sequence[Sequence[Step]]) -> dict[str, Node]:
             if step.artifact.key is None:
                 name = names.setdefault(id(step.artifact), name)
             if name not in found:
-                needs = (names.get(id(each), each.key) for each in _artifacts(step.call.keywords))
+                needs = (names.get(id(each), each.key) for each in artifacts_of(step))
                 found[name] = Node(name, step, tuple(dict.fromkeys(need for need in needs if need in found)))
             if place not in found[name].cells[-1:]:
                 found[name].cells.append(place)
     return found
 
 
+def artifacts_of(step: Step) -> Iterator[Artifact]:
+    """The artifacts among the inputs of a step."""
+    return _artifacts(step.call.keywords)
+
+
 def _artifacts(value: Any) -> Iterator[Artifact]:
-    """The artifacts among the inputs of a step. Prompts hold none, and thousands of texts."""
+    """The artifacts in a value. Prompts hold none, and thousands of texts."""
     if isinstance(value, Artifact):
         yield value
     elif isinstance(value, Policy):

@@ -54,9 +54,11 @@ class Memory:
     computed: keys of artifacts that were computed while planning, and whose status line is still to be printed
     failed:   key of a step that has failed -> why, in one sentence
     seconds:  role -> seconds of each step that was computed
+    is_checked: whether another process has planned the same cells, and so checked what would stop them
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_checked: bool = False) -> None:
+        self.is_checked = is_checked
         self._known: dict[str, Any] = {}
         self.computed: set[str] = set()
         self.failed: dict[str, str] = {}

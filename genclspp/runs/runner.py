@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from genclspp.runs import threads
+from genclspp.runs import stages, threads
 from genclspp.runs.plan import Memory
 from genclspp.runs.terminal import Terminal, hush_libraries
 from genclspp.runs.tracking import Tracker
-from genclspp.store.artifacts import Step, manifest
+from genclspp.store.artifacts import Busy, Step, manifest
 from genclspp.suggest import Skipped
 
 
@@ -18,15 +19,19 @@ from genclspp.suggest import Skipped
 class Runner:
     """What steps are carried out with.
 
+    sweep:      the folder of its records, in whose ledger stages stand while they are computed
     batch_size: prompts per forward pass; it does not change results
     threads:    to compute with; None for one per physical core
+    waits:      while another process computes a step; else that raises `Busy`
     """
 
     memory: Memory
     terminal: Terminal
     tracker: Tracker
+    sweep: Path
     batch_size: int
     threads: int | None = None
+    waits: bool = True
 
     def carry_out(self, step: Step) -> bool:
         """Make sure that the artifact of a step exists; returns whether it was computed now."""
@@ -37,6 +42,7 @@ class Runner:
             """Open a W&B run and a bar; entered only by the process that computes."""
             hush_libraries()
             with (
+                stages.computing(self.sweep, step.role, f"{step.stage.name}/{key}"),
                 threads.computing(threads.count(self.threads)) as warning,
                 self.tracker.run(step.role, key) as log,
                 self.terminal.bar(step.role, log) as bar,
@@ -49,7 +55,9 @@ class Runner:
         if key in self.memory.failed:  # it would fail again, perhaps after hours
             raise Skipped(f"it needs the stage {step.role} {key}, which has failed: {self.memory.failed[key]}")
         try:
-            is_new = step.store.carry_out(step, beside) or key in self.memory.computed
+            is_new = step.store.carry_out(step, beside, waits=self.waits) or key in self.memory.computed
+        except Busy:
+            raise
         except Exception as error:
             self.memory.failed[key] = " ".join(str(error).split())[:200] or type(error).__name__
             raise

@@ -88,10 +88,10 @@ class Terminal:
         """Print which cell comes, such as "cell 3/9", and how long the rest of the sweep may take."""
         self.say(f"[bold]{cell}[/] {escape(words)}" + (f" [dim]· {left}[/]" if left else ""))
 
-    def status(self, role: str, key: str, seconds: float | None) -> None:
-        """Print whether a step was computed, in how many `seconds`, or reused (None)."""
+    def status(self, role: str, key: str, seconds: float | None, where: str = "") -> None:
+        """Print whether a step was computed, in how many `seconds`, or reused (None); and where, unless here."""
         how = "reused" if seconds is None else f"computed in {duration(seconds)}"
-        self.say(f"  {role:<{ROLE}} {how:<18} [dim]{key}[/]")
+        self.say(f"  {role:<{ROLE}} {how:<18} [dim]{key}  {escape(where)}[/]".rstrip())
 
     def failed(self, state: str, sentence: str) -> None:
         """Print why the sweep goes on without a cell."""

@@ -1,0 +1,179 @@
+"""Slots on Ray: what this machine, or a cluster, can compute at once. One process of its own computes in each.
+
+Ray starts the processes, on whichever machine, and notices when one dies. What waits, and for what, is decided in
+`schedule.py`: a task is handed over only when there is room for it.
+"""
+
+import os
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genclspp.cluster.schedule import RECORD
+from genclspp.cluster.worker import Job, Outcome, work
+from genclspp.suggest import UserError, hint
+
+TRAINING = ("sft", "rl", "head")
+READING = ("score", "complete", "score_prompts", "think", "classify")
+KINDS = (*TRAINING, *READING, "predict", RECORD, "base", "convert", "neighbours", "mine")
+PATIENCE = 5.0  # seconds that a cluster has to answer
+LOST = "the machine that it ran on was lost"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a stage of a kind takes: processors, which are also its threads, and GPUs or parts of one."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+class Slots:
+    """The slots of a Ray cluster. Use it as a context.
+
+    address: "host:port" of a running cluster, or "auto" for the one of this machine; None starts one
+    slots:   processors of this machine to compute with; None for all physical cores; without an `address` only
+    wanted:  kind of stage -> what it takes, `{"num_cpus": …, "num_gpus": …}`; None where we decide
+    """
+
+    def __init__(
+        self, address: str | None, slots: int | None, wanted: Mapping[str, Mapping[str, float | None]]
+    ) -> None:
+        for kind in wanted:
+            if kind not in KINDS:
+                raise UserError(f"hydra.launcher.resources.{kind} is no kind of stage; {hint(kind, KINDS)}")
+        self._ray = _connect(address, slots)
+        self._running: dict[Any, str] = {}  # reference of Ray -> kind
+        self._used: dict[str, float] = defaultdict(float)
+        self._remote: dict[str, Any] = {}
+        self._read_room()
+        self.needs = {kind: self._decide(kind, wanted.get(kind) or {}) for kind in KINDS}
+
+    def __enter__(self) -> "Slots":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._ray.shutdown()
+
+    def fits(self, kind: str) -> bool:
+        """Whether there is room for one more task of a kind."""
+        needs = self.needs[kind]
+        return all(
+            self._used[name] + amount <= self._room.get(name, 0.0) + 1e-6 for name, amount in _amounts(needs)
+        )
+
+    def threads(self, kind: str) -> int:
+        """How many threads a task of a kind computes with."""
+        return max(int(self.needs[kind].cpus), 1)
+
+    def start(self, kind: str, job: Job) -> Any:
+        """Hand over a job; returns what `wait` will call it."""
+        needs = self.needs[kind]
+        if kind not in self._remote:
+            # A stage that has killed its process would kill the next one too.
+            how = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "max_retries": 0, "name": kind}
+            self._remote[kind] = self._ray.remote(**how)(work)
+        reference = self._remote[kind].remote(job)
+        self._running[reference] = kind
+        for name, amount in _amounts(needs):
+            self._used[name] += amount
+        return reference
+
+    def wait(self, seconds: float) -> list[tuple[Any, Outcome]]:
+        """The jobs that have ended; waits for the first one, but not longer than some seconds."""
+        if not self._running:
+            time.sleep(seconds)
+            return []
+        ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        if ended:
+            more, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+            ended = more or ended
+        for reference in ended:
+            for name, amount in _amounts(self.needs[self._running.pop(reference)]):
+                self._used[name] -= amount
+        self._read_room()
+        return [(reference, self._outcome(reference)) for reference in ended]
+
+    def stop(self) -> None:
+        """Kill what is running."""
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+
+    def _outcome(self, reference: Any) -> Outcome:
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(reference)
+        except (errors.NodeDiedError, errors.LocalRayletDiedError, errors.ObjectLostError):
+            return Outcome("busy", LOST)
+        except errors.OutOfMemoryError:
+            return Outcome("failed", "Ray stopped its process, as the machine ran out of memory")
+        except errors.WorkerCrashedError:
+            return Outcome("failed", "its process died: it was killed, ran out of memory, or ended itself")
+
+    def _read_room(self) -> None:
+        """How much there is in all: machines may join a cluster, and leave it."""
+        self._room = self._ray.cluster_resources()
+
+    def _decide(self, kind: str, wanted: Mapping[str, float | None]) -> Needs:
+        """What a kind of stage takes; raises UserError where no machine has as much."""
+        has_gpu = self._room.get("GPU", 0) > 0
+        own = {TRAINING: 1.0, READING: 0.5}
+        share = next((part for kinds, part in own.items() if kind in kinds), 0.0) if has_gpu else 0.0
+        cpus, gpus = wanted.get("num_cpus"), wanted.get("num_gpus")
+        needs = Needs(1.0 if cpus is None else float(cpus), share if gpus is None else float(gpus))
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        for name, amount in _amounts(needs):
+            most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
+            if amount > most:
+                raise UserError(
+                    f"hydra.launcher.resources.{kind}.num_{name.lower()}s={amount:g}; "
+                    f"expected {most:g} or less, as no machine of the Ray cluster has more"
+                )
+        return needs
+
+
+def _amounts(needs: Needs) -> tuple[tuple[str, float], ...]:
+    """Ray's names of what is needed, and how much."""
+    return ("CPU", needs.cpus), ("GPU", needs.gpus)
+
+
+def _connect(address: str | None, slots: int | None) -> Any:
+    """Start Ray on this machine, or connect to a running one; raises UserError if it does not answer."""
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError:
+        raise UserError("hydra/launcher=ray needs the package ray: pip install 'genclspp[ray]'") from None
+    from genclspp.runs import threads
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports to its makers
+    quietly: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    if address is None:
+        ray.init(num_cpus=slots or threads.cores(), **quietly)
+        return ray
+    if slots is not None:
+        raise UserError(f"hydra.launcher.slots={slots} is about this machine alone; a cluster has its own")
+    _require_answer(address)
+    quietly.pop("include_dashboard")
+    try:
+        ray.init(address=address, **quietly)
+    except ConnectionError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"hydra.launcher.address={address}: no Ray cluster answers ({reason})") from None
+    return ray
+
+
+def _require_answer(address: str) -> None:
+    """Raise UserError where nothing listens: Ray itself would try for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"hydra.launcher.address={address}; expected host:port of a Ray cluster, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except OSError as error:
+        raise UserError(f"hydra.launcher.address={address}: nothing answers ({error.strerror or error})") from None

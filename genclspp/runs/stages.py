@@ -1,0 +1,87 @@
+"""The stages of a sweep that are being computed, and where, and those that have failed. They stand in the ledger.
+
+    outputs/results/<name>/ledger/stages/<stage>-<key>.json
+
+A finished stage has no entry: its artifact says it. An entry is left behind by a process that died.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from genclspp.store.files import write_json
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stage that has begun.
+
+    role:     what it is for in its cell
+    artifact: "stage/key"
+    since:    when it began, or failed (ISO 8601, UTC)
+    host, process: that compute it
+    sentence: why it failed
+    """
+
+    role: str
+    artifact: str
+    state: Literal["running", "failed", "died"] = "running"
+    since: str = field(default_factory=_now)
+    host: str = field(default_factory=socket.gethostname)
+    process: int = field(default_factory=os.getpid)
+    sentence: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process still exists; on another machine, nothing says that it does not."""
+        if self.host != socket.gethostname():
+            return True
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # it is another user's
+            pass
+        return True
+
+
+@contextmanager
+def computing(sweep: Path, role: str, artifact: str) -> Iterator[None]:
+    """Inside, a stage is being computed by this process. sweep: the folder of its records"""
+    path, entry = _path(sweep, artifact), Entry(role, artifact)
+    write_json(path, asdict(entry))
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        write_json(path, asdict(replace(entry, state="failed", since=_now(), sentence=reason)))
+        raise
+    except BaseException:  # interrupted: what it has done so far is in its `.partial` folder
+        path.unlink(missing_ok=True)
+        raise
+    path.unlink(missing_ok=True)
+
+
+def read(sweep: Path) -> dict[str, Entry]:
+    """Artifact, "stage/key" -> its entry."""
+    found = {}
+    for path in sorted((sweep / "ledger" / "stages").glob("*.json")):
+        with suppress(FileNotFoundError):  # it has just been finished
+            entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
+            is_lost = entry.state == "running" and not entry.is_alive
+            found[entry.artifact] = replace(entry, state="died") if is_lost else entry
+    return found
+
+
+def _path(sweep: Path, artifact: str) -> Path:
+    return sweep / "ledger" / "stages" / f"{artifact.replace('/', '-')}.json"
