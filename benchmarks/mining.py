@@ -25,9 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from genclspp import pipeline, progress
 from genclspp.cli import compose
 from genclspp.runs.plan import Memory, Plan
-from genclspp.runs.runner import Runner
 from genclspp.runs.terminal import Terminal, quiet
-from genclspp.runs.tracking import Tracker
 from genclspp.selection import facts
 from genclspp.selection.mine import LOGPROBS, combine, confidences, fit_weights, read
 from genclspp.selection.scorers import Training
@@ -129,9 +127,7 @@ def mine(words: Sequence[str], scorers: Sequence[str], seed: str, outputs: str) 
     with initialize_config_dir(compose.CONF, version_base="1.3"):
         overrides = ["strategy=uncertainty", "tracking=none", *words, *ours]
         cell = compose.cell(compose_config("config", overrides, return_hydra_config=True))
-    tracker = Tracker(cell.tracking, Path(outputs), cell.sweep, cell.choices, {})
-    console = Terminal(Console(stderr=True))
-    runner = Runner(Memory(), console, tracker, cell.predict.batch_size, cell.threads)
+    runner = pipeline.runner(cell, Memory(), Terminal(Console(stderr=True)))
 
     def plan() -> Plan:
         walk = pipeline.start(cell, runner.memory)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,7 @@ from genclspp.models import tokenizers, weights
 from genclspp.models.policy import Policy
 from genclspp.prompts.draft import Prompts
 from genclspp.runs.plan import Memory, Plan
-from genclspp.runs.runner import Runner
 from genclspp.runs.terminal import Terminal
-from genclspp.runs.tracking import Tracker
 from genclspp.settings import Cell, TrackingSettings
 from genclspp.training import learners, rl, sft
 from genclspp.training.early_stopping import HeldOut
@@ -131,9 +129,9 @@ def warm_up(cell: Cell) -> tuple[Policy, Prompts, Prompts]:
 
     The policy is trained for the first learner; the others take it from the store.
     """
-    memory, tracker = Memory(), Tracker(TrackingSettings(), Path(cell.outputs), "bench", {}, {})
-    threads = torch.get_num_threads()  # else the runner would set its own
-    runner = Runner(memory, Terminal(Console(quiet=True)), tracker, cell.predict.batch_size, threads)
+    memory, threads = Memory(), torch.get_num_threads()  # else the runner would set its own
+    untracked = replace(cell, tracking=TrackingSettings())
+    runner = pipeline.runner(untracked, memory, Terminal(Console(quiet=True)), threads)
     found: list[tuple[Policy, Prompts, Prompts]] = []
 
     def plan() -> Plan:

@@ -53,8 +53,7 @@ def plan(cell: Cell, memory: Memory) -> Plan:
     """
     task = read(cell, memory)
     checks.check_metrics(cell, task, memory)
-    # Where it has run, the libraries have accepted it; to import them takes seconds.
-    has_run = memory.is_checked or records.path_of(cell).exists()
+    has_run = memory.is_checked or records.path_of(cell).exists()  # then libraries, slow to import, accept it
     if cell.method:
         return _plan_baseline(cell, task, memory, has_run)
     if not has_run:
@@ -81,9 +80,9 @@ def runner(
     cell: Cell, memory: Memory, terminal: Terminal, threads: int | None = None, *, waits: bool = True
 ) -> Runner:
     """What the steps of a cell are carried out with. threads: in place of the cell's own"""
+    sweep, threads = records.path_of(cell).parent, threads or cell.threads
     tracker = Tracker(cell.tracking, Path(cell.outputs), cell.sweep, cell.choices, cell.config)
-    sweep = records.path_of(cell).parent
-    return Runner(memory, terminal, tracker, sweep, cell.predict.batch_size, threads or cell.threads, waits)
+    return Runner(memory, terminal, tracker, sweep, cell.predict.batch_size, threads, waits)
 
 
 def run(cell: Cell, memory: Memory, terminal: Terminal, threads: int | None = None) -> dict[str, Any]:
@@ -91,9 +90,9 @@ def run(cell: Cell, memory: Memory, terminal: Terminal, threads: int | None = No
     path, carrier = records.path_of(cell), runner(cell, memory, terminal, threads)
     done, is_new = carry_out(lambda: plan(cell, memory), carrier)
     predicted, labels = done.steps[-1].artifact.path, read(cell, memory).labels
-    measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
     settled = {**_settle(cell, memory), "is_random": _is_random(cell, done, memory)}
-    record = records.summarise(cell, done.steps, {**settled, **measured})
+    measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
+    record = records.summarise(cell, done.steps, settled | measured)
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
@@ -113,8 +112,8 @@ def _settle(cell: Cell, memory: Memory) -> dict[str, Any]:
 
 def _is_random(cell: Cell, done: Plan, memory: Memory) -> bool:
     """Whether the predictions of a cell, which has been carried out, depend on its seed."""
-    other = plan(replace(cell, seed=cell.seed + 1), memory)
-    return other.steps[-1].artifact.key != done.steps[-1].artifact.key
+    other = plan(replace(cell, seed=cell.seed + 1), memory).steps[-1]
+    return other.artifact.key != done.steps[-1].artifact.key
 
 
 def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:
@@ -141,9 +140,7 @@ def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:
 
 def _describe(step: Step, computed: bool) -> str | None:
     """What a person wants to know about a finished step at once, in one line."""
-    if step.role == "mine" and computed:
-        return mine.describe(step.artifact.path)
-    described = {"rl": rl.describe, "predict": predict.describe}
+    described = {"rl": rl.describe, "predict": predict.describe} | ({"mine": mine.describe} if computed else {})
     return described[step.role](step.artifact.path) if step.role in described else None
 
 

@@ -6,6 +6,7 @@ unless uncertain examples have to be mined first. Takes the words of run.py, for
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,7 @@ SHOW = next((word.split("=")[1] for word in sys.argv if word.startswith("show=")
 def show(config: DictConfig) -> None:
     from genclspp import pipeline
     from genclspp.runs.plan import Memory
-    from genclspp.runs.runner import Runner
     from genclspp.runs.terminal import Terminal, quiet
-    from genclspp.runs.tracking import Tracker
     from genclspp.settings import TrackingSettings
 
     try:
@@ -47,8 +46,8 @@ def show(config: DictConfig) -> None:
         quiet(outputs / "logs" / cell.sweep / "show_prompts.log", Console())
         memory = Memory()
         pipeline.plan(cell, memory)  # to raise whatever would stop the cell
-        tracker = Tracker(TrackingSettings(backend="none"), outputs, cell.sweep, cell.choices, {})
-        runner = Runner(memory, Terminal(), tracker, cell.predict.batch_size, cell.threads)
+        untracked = replace(cell, tracking=TrackingSettings(backend="none"))
+        runner = pipeline.runner(untracked, memory, Terminal())
         base = pipeline.start(cell, memory).base
         for side, split, strategies in (("train", "train", cell.train), ("infer", "test", cell.infer)):
             write(side, rendered(cell, split, strategies, memory, runner), base)
