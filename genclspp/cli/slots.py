@@ -1,11 +1,14 @@
 """`hydra/launcher=ray`: the stages of a sweep on slots, and what a person sees of it."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
+from rich.console import Console
 
 from genclspp.cli import compose, errors
 from genclspp.settings import Cell
@@ -21,18 +24,30 @@ def launch(
     """
     from genclspp.cli import sweep
     from genclspp.cluster.slots import Slots
+    from genclspp.runs.terminal import Terminal
 
     outlook = sweep.Sweep.outlook or sweep.look_ahead([compose.cell(config) for config in configs])
+    first, terminal = outlook.cells[0], Terminal(Console(file=sys.stdout, highlight=False))
     try:
         _check(outlook.cells)
-        with Slots(address, slots, resources) as room:
-            found = _carry_out(outlook, room)
+        with (
+            _aside(Path(first.outputs) / "logs" / first.sweep / "ray.log"),
+            Slots(address, slots, resources) as room,
+        ):
+            found = _carry_out(outlook, room, terminal)
     except UserError as error:
         raise errors.stop(error) from None
     return [
         JobReturn(overrides=list(config.hydra.overrides.task), status=JobStatus.COMPLETED, _return_value=value)
         for config, value in zip(configs, found, strict=True)
     ]
+
+
+@contextmanager
+def _aside(log: Path) -> Iterator[None]:
+    """Send to a file what Ray prints in this process, such as a paragraph about each worker that dies."""
+    with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        yield
 
 
 def _check(cells: Sequence[Cell]) -> None:
@@ -44,17 +59,16 @@ def _check(cells: Sequence[Cell]) -> None:
             )
 
 
-def _carry_out(outlook: Any, room: Any) -> list[float]:
+def _carry_out(outlook: Any, room: Any, terminal: Any) -> list[float]:
     """Carry out the cells of a sweep; returns the value of each, NaN for one that has failed."""
     from genclspp import pipeline
     from genclspp.cli import sweep
     from genclspp.cluster.driver import Driver
     from genclspp.runs import threads
     from genclspp.runs.estimates import Estimates
-    from genclspp.runs.terminal import Terminal
 
     first = outlook.cells[0]
-    memory, terminal = sweep.memory(first.outputs), Terminal()
+    memory = sweep.memory(first.outputs)
     estimates = Estimates(Path(first.outputs) / "artifacts", threads.count(1))
     driver = Driver(outlook, lambda cell: pipeline.plan(cell, memory), room, estimates.seconds, errors.report)
     values = [float("nan")] * len(outlook.cells)
