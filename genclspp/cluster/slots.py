@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from genclspp.cluster.schedule import RECORD
@@ -46,7 +47,7 @@ class Slots:
             if kind not in KINDS:
                 raise UserError(f"hydra.launcher.resources.{kind} is no kind of stage; {hint(kind, KINDS)}")
         self._ray = _connect(address, slots)
-        self._running: dict[Any, str] = {}  # reference of Ray -> kind
+        self._running: dict[Any, tuple[str, Job]] = {}  # reference of Ray -> kind and job
         self._used: dict[str, float] = defaultdict(float)
         self._remote: dict[str, Any] = {}
         self._read_room()
@@ -77,7 +78,7 @@ class Slots:
             how = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "max_retries": 0, "name": kind}
             self._remote[kind] = self._ray.remote(**how)(work)
         reference = self._remote[kind].remote(job)
-        self._running[reference] = kind
+        self._running[reference] = kind, job
         for name, amount in _amounts(needs):
             self._used[name] += amount
         return reference
@@ -91,19 +92,20 @@ class Slots:
         if ended:
             more, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
             ended = more or ended
-        for reference in ended:
-            for name, amount in _amounts(self.needs[self._running.pop(reference)]):
-                self._used[name] -= amount
         self._read_room()
-        return [(reference, self._outcome(reference)) for reference in ended]
+        return [(reference, self._end(reference)) for reference in ended]
 
     def stop(self) -> None:
         """Kill what is running."""
         for reference in self._running:
             self._ray.cancel(reference, force=True)
 
-    def _outcome(self, reference: Any) -> Outcome:
+    def _end(self, reference: Any) -> Outcome:
+        """Give back what a job had, and say what became of it."""
         errors = self._ray.exceptions
+        kind, job = self._running.pop(reference)
+        for name, amount in _amounts(self.needs[kind]):
+            self._used[name] -= amount
         try:
             return self._ray.get(reference)
         except (errors.NodeDiedError, errors.LocalRayletDiedError, errors.ObjectLostError):
@@ -111,7 +113,7 @@ class Slots:
         except errors.OutOfMemoryError:
             return Outcome("failed", "Ray stopped its process, as the machine ran out of memory")
         except errors.WorkerCrashedError:
-            return Outcome("failed", "its process died: it was killed, ran out of memory, or ended itself")
+            return Outcome("failed", f"its process died{_last_words(Path(job.log))}")
 
     def _read_room(self) -> None:
         """How much there is in all: machines may join a cluster, and leave it."""
@@ -133,6 +135,13 @@ class Slots:
                     f"expected {most:g} or less, as no machine of the Ray cluster has more"
                 )
         return needs
+
+
+def _last_words(log: Path) -> str:
+    """What a process wrote last."""
+    lines = log.read_text("utf-8", errors="replace").split("\n") if log.exists() else []
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"; its last words: {said[:200]}" if said else ", without a word: it was killed, or ran out of memory"
 
 
 def _amounts(needs: Needs) -> tuple[tuple[str, float], ...]:

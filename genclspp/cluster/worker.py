@@ -4,6 +4,7 @@ A worker plans the cell anew and finds the step by its key. So little travels to
 or other data is noticed: the key differs.
 """
 
+import faulthandler
 import os
 import socket
 import sys
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from genclspp.runs.ledger import Entry
 from genclspp.settings import Cell
@@ -134,15 +135,24 @@ def _memory() -> Any:
 @contextmanager
 def _writing_to(log: Path) -> Iterator[None]:
     """Send what this process and its libraries print to a file, to its end also if the process dies."""
-    streams = (sys.stdout, sys.stderr)
+    streams, leave = (sys.stdout, sys.stderr), os._exit
     kept = [os.dup(stream) for stream in (1, 2)]
+
+    def say_and_leave(status: int) -> NoReturn:
+        print(f"os._exit({status}) was called", flush=True)
+        leave(status)
+
     with log.open("a", encoding="utf-8", buffering=1) as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
         sys.stdout = sys.stderr = file
+        os._exit = say_and_leave  # it leaves no other trace
+        faulthandler.enable(file)
         try:
             yield
         finally:
+            faulthandler.disable()
+            os._exit = leave
             sys.stdout, sys.stderr = streams
             for stream, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, stream)

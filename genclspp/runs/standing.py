@@ -6,11 +6,12 @@ Read from the ledger and the artifacts alone, so also while another process runs
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from genclspp.runs import stages
 from genclspp.runs.ledger import Entry, Ledger
 from genclspp.runs.outlook import estimate, seconds_of
 
@@ -34,11 +35,13 @@ class Standing:
 
     entries: one per cell, in order
     done:    artifact, "stage/key" -> seconds that its stage took, and when it was finished
+    begun:   artifact -> entry of a stage that is being computed, or has failed
     """
 
     entries: Sequence[Entry]
     done: Mapping[str, tuple[float, float]]
     now: float
+    begun: Mapping[str, stages.Entry] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -80,11 +83,19 @@ class Standing:
         """Role and artifact of the step that a running cell is at, and for how many seconds; else None."""
         if entry.state != "running":
             return None
+        for role, name in entry.steps:
+            if (at := self.begun.get(name)) and at.state == "running":
+                return role, name, max(self.now - _seconds(at.since), 0.0)
         left = [(role, name) for role, name in entry.steps if name not in self.done]
         if not left:
             return None
         ended = [self.done[name][1] for _, name in entry.steps if name in self.done]
         return *left[0], max(self.now - max(since(entry), *ended, 0.0), 0.0)
+
+    def interrupted(self, entry: Entry) -> str | None:
+        """The role of a step that a cell waits for and whose process died, if there is one."""
+        died = (role for role, name in entry.steps if name in self.begun and self.begun[name].state == "died")
+        return next(died, None)
 
     def left(self) -> str | None:
         """How long the rest may take, as `Outlook.left` says it; None if nothing is known yet."""
@@ -102,15 +113,32 @@ class Standing:
 
 def read(name: str, outputs: Path, now: float) -> Standing:
     """How the sweep `name` stands."""
-    entries = Ledger(outputs / "results" / name).read()
-    found = {}
+    folder = outputs / "results" / name
+    entries, begun, found = Ledger(folder).read(), stages.read(folder), {}
     for artifact in {name for entry in entries for _, name in entry.steps if name}:
         path = outputs / "artifacts" / artifact
         with suppress(FileNotFoundError):  # it is not there yet, or was damaged and has just been removed
             found[artifact] = (seconds_of(path), (path / "manifest.json").stat().st_mtime)
-    return Standing(entries, found, now)
+    return Standing(_running(entries, begun), found, now, begun)
+
+
+def _running(entries: Sequence[Entry], begun: Mapping[str, stages.Entry]) -> list[Entry]:
+    """The entries, where slots compute: there a cell runs while one of its stages does."""
+    if any(entry.state == "running" for entry in entries):
+        return list(entries)
+    since = {name: stage.since for name, stage in begun.items() if stage.state == "running"}
+
+    def now(entry: Entry) -> Entry:
+        at = [since[name] for _, name in entry.steps if name in since]
+        return replace(entry, state="running", since=min(at)) if at and entry.state == "pending" else entry
+
+    return [now(entry) for entry in entries]
 
 
 def since(entry: Entry) -> float:
     """When a cell became what it is, in seconds since the epoch."""
-    return datetime.fromisoformat(entry.since).timestamp()
+    return _seconds(entry.since)
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()

@@ -159,13 +159,16 @@ def _what(entry: Entry, standing: Standing) -> str:
     if entry.state == "done" and whole:
         return f"{whole}/{whole}, {duration(standing.spent(entry))}"
     if whole and entry.state == "pending":
-        return f"{standing.finished(entry)}/{whole}"
+        died = standing.interrupted(entry)
+        return f"{standing.finished(entry)}/{whole}" + (f", the process of {died} died" if died else "")
     at = standing.doing(entry)
     if at is None:
         return ""
     role, artifact, seconds = at
     shared = f", for {standing.shares[artifact]} cells" if standing.shares[artifact] > 1 else ""
-    return f"{role} {duration(seconds)}{shared}, {standing.finished(entry)}/{whole}"
+    stage = standing.begun.get(artifact)
+    where = f" on {stage.host} ({stage.process})" if stage else ""
+    return f"{role} {duration(seconds)}{shared}{where}, {standing.finished(entry)}/{whole}"
 
 
 def _stages(roles: Sequence[Role]) -> Table:
