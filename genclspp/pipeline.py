@@ -132,13 +132,13 @@ def carry_out(make: Callable[[], Plan], runner: Runner) -> tuple[Plan, bool]:
                 computed = runner.carry_out(step)
                 is_new |= computed
                 done.add((step.role, step.artifact.key))
-                if line := _describe(step, computed):
+                if line := describe(step, computed):
                     runner.terminal.tell(line)
         if planned.is_known:
             return planned, is_new
 
 
-def _describe(step: Step, computed: bool) -> str | None:
+def describe(step: Step, computed: bool) -> str | None:
     """What a person wants to know about a finished step at once, in one line."""
     described = {"rl": rl.describe, "predict": predict.describe} | ({"mine": mine.describe} if computed else {})
     return described[step.role](step.artifact.path) if step.role in described else None

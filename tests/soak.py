@@ -90,7 +90,7 @@ class Soak:
         done = finish(process)
         self.look(outputs)
         self.kills += done.code != 0
-        return done.code != 0
+        return done.code != 0  # of a worker alone: the sweep ends without its cells
 
     def _environment(self, way: str) -> dict[str, str]:
         if way != "rename":

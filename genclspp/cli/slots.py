@@ -72,6 +72,8 @@ def _carry_out(outlook: Any, room: Any, terminal: Any) -> list[float]:
     estimates = Estimates(Path(first.outputs) / "artifacts", threads.count(1))
     driver = Driver(outlook, lambda cell: pipeline.plan(cell, memory), room, estimates.seconds, errors.report)
     values = [float("nan")] * len(outlook.cells)
+    for note in memory.news(outlook.notes):
+        terminal.tell(note)
     with terminal.bar("stages", lambda _: None) as bar:
         for ended in driver.carry_out():
             if ended.outcome.state == "failed":
@@ -81,7 +83,7 @@ def _carry_out(outlook: Any, room: Any, terminal: Any) -> list[float]:
             else:
                 place = ended.cells[0]
                 values[place] = ended.outcome.record["accuracy"]
-                _tell_cell(outlook, place, ended, memory, terminal)
+                _tell_cell(outlook, place, ended, terminal)
             bar.advance(driver.schedule.total - len(driver.schedule.tasks), driver.schedule.total)
     return values
 
@@ -92,12 +94,14 @@ def _tell_step(ended: Any, memory: Any, terminal: Any) -> None:
         memory.seconds.setdefault(step.role, []).append(seconds)
     others = f"for {len(ended.cells)} cells" if len(ended.cells) > 1 else ""
     terminal.status(step.role, ended.task.name, seconds, f"{ended.outcome.where} {others}".strip())
+    for line in ended.outcome.lines:
+        terminal.tell(line)
 
 
-def _tell_cell(outlook: Any, place: int, ended: Any, memory: Any, terminal: Any) -> None:
+def _tell_cell(outlook: Any, place: int, ended: Any, terminal: Any) -> None:
     entry = outlook.entry(outlook.cells[place])
     terminal.heading(f"cell {entry.number}/{len(outlook.cells)}", entry.heading)
-    for line in memory.news(ended.outcome.lines):
+    for line in ended.outcome.lines:
         terminal.tell(line)
     terminal.result(ended.outcome.record)
 

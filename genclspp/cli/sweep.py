@@ -57,7 +57,8 @@ class Sweep(Callback):
         plans = [pipeline.plan(cell, memory(cell.outputs)) for cell in cells]
         kept = _distinct(cells, [str(plan.steps[-1].artifact.key) if plan.is_known else "" for plan in plans])
         grid.hand_over([jobs[place] for place in kept])
-        outlook = Outlook([cells[place] for place in kept], [plans[place].steps for place in kept])
+        notes = [note for place in kept for note in plans[place].notes]
+        outlook = Outlook([cells[place] for place in kept], [plans[place].steps for place in kept], notes)
         if launchers.is_plan(config.hydra):
             launchers.show_plan(outlook.cells, outlook.steps)
             raise SystemExit(0)
@@ -91,7 +92,8 @@ def look_ahead(cells: Sequence[Cell]) -> "Outlook":
     from genclspp import pipeline
     from genclspp.runs.outlook import Outlook
 
-    return enter(Outlook(cells, [pipeline.plan(cell, memory(cell.outputs)).steps for cell in cells]))
+    plans = [pipeline.plan(cell, memory(cell.outputs)) for cell in cells]
+    return enter(Outlook(cells, [plan.steps for plan in plans], [note for plan in plans for note in plan.notes]))
 
 
 def _distinct(cells: Sequence[Cell], keys: Sequence[str]) -> list[int]:

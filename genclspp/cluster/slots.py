@@ -20,6 +20,7 @@ from genclspp.suggest import UserError, hint
 TRAINING = ("sft", "rl", "head")
 READING = ("score", "complete", "score_prompts", "think", "classify")
 KINDS = (*TRAINING, *READING, "predict", RECORD, "base", "convert", "neighbours", "mine")
+ASKED = {"num_cpus": 0.01, "num_gpus": 0}  # what can be asked for, and the least of it
 PATIENCE = 5.0  # seconds that a cluster has to answer
 LOST = "the machine that it ran on was lost"
 
@@ -43,9 +44,15 @@ class Slots:
     def __init__(
         self, address: str | None, slots: int | None, wanted: Mapping[str, Mapping[str, float | None]]
     ) -> None:
-        for kind in wanted:
+        for kind, asked in wanted.items():
             if kind not in KINDS:
                 raise UserError(f"hydra.launcher.resources.{kind} is no kind of stage; {hint(kind, KINDS)}")
+            for name, value in (asked or {}).items():
+                if name not in ASKED:
+                    raise UserError(f"unknown key hydra.launcher.resources.{kind}.{name}; {hint(name, ASKED)}")
+                _require_number(f"resources.{kind}.{name}", value, ASKED[name])
+        if slots is not None:
+            _require_number("slots", slots, 1)
         self._ray = _connect(address, slots)
         self._running: dict[Any, tuple[str, Job]] = {}  # reference of Ray -> kind and job
         self._used: dict[str, float] = defaultdict(float)
@@ -142,6 +149,11 @@ def _last_words(log: Path) -> str:
     lines = log.read_text("utf-8", errors="replace").split("\n") if log.exists() else []
     said = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"; its last words: {said[:200]}" if said else ", without a word: it was killed, or ran out of memory"
+
+
+def _require_number(key: str, value: Any, least: float) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < least):
+        raise UserError(f"hydra.launcher.{key}={value}; expected a number, {least:g} or more")
 
 
 def _amounts(needs: Needs) -> tuple[tuple[str, float], ...]:

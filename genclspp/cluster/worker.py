@@ -50,7 +50,7 @@ class Outcome:
     where:    host and process
     seconds:  of a step that was computed
     record:   of a cell
-    lines:    what the cell tells a person
+    lines:    what a person wants to know about it at once
     """
 
     state: Literal["done", "failed", "busy"]
@@ -89,8 +89,11 @@ def _compute(job: Job, key: str, where: str) -> Outcome:
             f"{where} plans other stages than the computer that started the sweep ({key} is not among them); "
             "expected the same code, libraries and data on both"
         )
-    is_new = pipeline.runner(job.cell, _memory(), _terminal(job), job.threads, waits=False).carry_out(found[0])
-    return Outcome("done", "", where, manifest(found[0].artifact.path)["seconds"] if is_new else None)
+    step, runner = found[0], pipeline.runner(job.cell, _memory(), _terminal(job), job.threads, waits=False)
+    if not runner.carry_out(step):
+        return Outcome("done", "", where)
+    mined = pipeline.describe(step, computed=True) if step.role == "mine" else None  # else the cell tells it
+    return Outcome("done", "", where, manifest(step.artifact.path)["seconds"], lines=(mined,) if mined else ())
 
 
 def _record(job: Job, where: str) -> Outcome:

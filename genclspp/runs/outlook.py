@@ -16,10 +16,11 @@ from genclspp.store.artifacts import Step, manifest
 
 @dataclass(frozen=True)
 class Outlook:
-    """The cells of a sweep, each with the steps that it was planned with."""
+    """The cells of a sweep, each with the steps that it was planned with. notes: what a person should know"""
 
     cells: Sequence[Cell]
     steps: Sequence[Sequence[Step]]
+    notes: Sequence[str] = ()
 
     def entry(self, cell: Cell) -> Entry:
         """The cell's entry in the ledger, with its place in the sweep and what tells it apart there."""

@@ -54,7 +54,8 @@ class Memory:
     computed: keys of artifacts that were computed while planning, and whose status line is still to be printed
     failed:   key of a step that has failed -> why, in one sentence
     seconds:  role -> seconds of each step that was computed
-    is_checked: whether another process has planned the same cells, and so checked what would stop them
+    is_checked: whether another process has planned the same cells: it has checked what would stop them, and told
+                their notes
     """
 
     def __init__(self, is_checked: bool = False) -> None:
@@ -74,6 +75,6 @@ class Memory:
 
     def news(self, notes: Sequence[str]) -> list[str]:
         """Those of the notes that were not told before. They are now: a sweep says a thing once."""
-        found = [note for note in notes if note not in self._told]
+        found = [note for note in notes if note not in self._told and not self.is_checked]
         self._told.update(found)
         return found
