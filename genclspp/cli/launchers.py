@@ -1,10 +1,16 @@
 """What becomes of the cells of a sweep once they are checked: `hydra/launcher=…`."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from genclspp.settings import Cell
 from genclspp.store.artifacts import Step
+
+if TYPE_CHECKING:
+    from genclspp.runs.outlook import Outlook
+
+SLOTS = (1, 2, 4, 8, 16, 64)  # that a plan tells the time of
 
 
 def is_plan(hydra: Any) -> bool:
@@ -16,6 +22,7 @@ def show_plan(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> None:
     """Print what the cells would compute."""
     from rich.console import Console
 
+    from genclspp.report.figures import duration
     from genclspp.runs import graph, preview, threads
     from genclspp.runs.estimates import Estimates
     from genclspp.runs.outlook import Outlook
@@ -23,4 +30,25 @@ def show_plan(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> None:
     first, root = cells[0], plans[0][-1].store.root
     outlook, estimates = Outlook(cells, plans), Estimates(root, threads.count(first.threads))
     headings = [outlook.entry(cell).heading for cell in cells]
-    preview.show(first.sweep, graph.build(plans), headings, estimates, Console(highlight=False))
+    nodes, console = graph.build(plans), Console(highlight=False)
+    preview.show(first.sweep, nodes, headings, estimates, console)
+    ahead = [node for node in nodes.values() if not node.is_there]
+    if ahead and all(node.is_known and estimates.seconds(node.step) is not None for node in ahead):
+        took = {node.name: estimates.seconds(node.step) or 0.0 for node in ahead}
+        times = ", ".join(f"{slots} {duration(_simulate(outlook, took, slots))}" for slots in SLOTS)
+        console.print(f"with hydra/launcher=ray, on so many slots: {times}")
+
+
+def _simulate(outlook: "Outlook", seconds: Mapping[str, float], slots: int) -> float:
+    """How long a sweep takes on so many slots. seconds: key of a step -> that it takes"""
+    from genclspp import pipeline
+    from genclspp.cluster.driver import Driver
+    from genclspp.cluster.simulation import Simulation
+    from genclspp.runs.plan import Memory
+
+    room = Simulation(slots, lambda job: seconds.get(job.key or "", 0.0))
+    plan = partial(pipeline.plan, memory=Memory())
+    driver = Driver(outlook, plan, room, lambda step: seconds.get(str(step.artifact.key)), str)
+    for _ in driver.carry_out():
+        pass
+    return room.now
