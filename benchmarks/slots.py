@@ -14,11 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from genclspp.report import records  # noqa: E402
-from genclspp.store.artifacts import manifest  # noqa: E402
+from genclspp.report import records
+from genclspp.store.artifacts import manifest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
