@@ -1,6 +1,7 @@
 """`hydra/launcher=ray`: the stages of a sweep on slots, and what a person sees of it."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -72,9 +73,10 @@ def _carry_out(outlook: Any, room: Any, terminal: Any) -> list[float]:
     estimates = Estimates(Path(first.outputs) / "artifacts", threads.count(1))
     driver = Driver(outlook, lambda cell: pipeline.plan(cell, memory), room, estimates.seconds, errors.report)
     values = [float("nan")] * len(outlook.cells)
-    for note in memory.news(outlook.notes):
+    for note in memory.news(dict.fromkeys(outlook.notes)):
         terminal.tell(note)
-    with terminal.bar("stages", lambda _: None) as bar:
+    with terminal.console.status("") as line:
+        line.update(_at_work(driver))
         for ended in driver.carry_out():
             if ended.outcome.state == "failed":
                 _tell_failed(outlook, ended, terminal)
@@ -84,8 +86,19 @@ def _carry_out(outlook: Any, room: Any, terminal: Any) -> list[float]:
                 place = ended.cells[0]
                 values[place] = ended.outcome.record["accuracy"]
                 _tell_cell(outlook, place, ended, terminal)
-            bar.advance(driver.schedule.total - len(driver.schedule.tasks), driver.schedule.total)
+            line.update(_at_work(driver))
     return values
+
+
+def _at_work(driver: Any) -> str:
+    """What the slots are doing, in a line that stays at the bottom of a terminal."""
+    done, roles = driver.schedule.total - len(driver.schedule.tasks), Counter(map(_role, driver.running))
+    running = ", ".join(f"{role} {count}" if count > 1 else role for role, count in roles.items())
+    return f"{done} of {driver.schedule.total} stages and records · now: {running or 'starting'}"
+
+
+def _role(task: Any) -> str:
+    return task.step.role if task.step else "record"
 
 
 def _tell_step(ended: Any, memory: Any, terminal: Any) -> None:

@@ -5,6 +5,7 @@ Ray starts the processes, on whichever machine, and notices when one dies. What 
 """
 
 import os
+import signal
 import socket
 import time
 from collections import defaultdict
@@ -53,7 +54,9 @@ class Slots:
                 _require_number(f"resources.{kind}.{name}", value, ASKED[name])
         if slots is not None:
             _require_number("slots", slots, 1)
+        on_stop = signal.getsignal(signal.SIGTERM)
         self._ray = _connect(address, slots)
+        signal.signal(signal.SIGTERM, on_stop)  # Ray has set its own, which ends in a dump of the stack
         self._running: dict[Any, tuple[str, Job]] = {}  # reference of Ray -> kind and job
         self._used: dict[str, float] = defaultdict(float)
         self._remote: dict[str, Any] = {}

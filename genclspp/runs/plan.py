@@ -1,6 +1,6 @@
 """The plan of a cell: its stages in order, known before any of them runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -73,7 +73,7 @@ class Memory:
             self._known[name] = make()
         return self._known[name]
 
-    def news(self, notes: Sequence[str]) -> list[str]:
+    def news(self, notes: Iterable[str]) -> list[str]:
         """Those of the notes that were not told before. They are now: a sweep says a thing once."""
         found = [note for note in notes if note not in self._told and not self.is_checked]
         self._told.update(found)
