@@ -1,5 +1,6 @@
 """`hydra/launcher=ray`: the stages of a sweep on slots, and what a person sees of it."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,8 +48,14 @@ def launch(
 @contextmanager
 def _aside(log: Path) -> Iterator[None]:
     """Send to a file what Ray prints in this process, such as a paragraph about each worker that dies."""
+    kept = os.dup(2)
     with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
-        yield
+        os.dup2(file.fileno(), 2)  # what is not Python writes there
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _check(cells: Sequence[Cell]) -> None:

@@ -186,7 +186,10 @@ def _connect(address: str | None, slots: int | None) -> Any:
         ray.init(address=address, **quietly)
     except ConnectionError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"hydra.launcher.address={address}: no Ray cluster answers ({reason})") from None
+        raise UserError(
+            f"hydra.launcher.address={address}: no Ray cluster lets us in ({reason}); "
+            "RAY_AUTH_MODE=token is for those that want a token, as Ray's own do"
+        ) from None
     return ray
 
 
