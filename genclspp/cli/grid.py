@@ -46,7 +46,7 @@ def free_knobs(words: Sequence[str]) -> list[str]:
     return [free(word) for word in words]
 
 
-VALUES = {"name", "outputs", "seed", "threads"}  # keys without a dot that are no groups
+VALUES = {"name", "outputs", "seed", "threads", "failures"}  # keys without a dot that are no groups
 # Groups whose choices have keys of their own.
 GROUPS = {"method", "strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}
 

@@ -38,6 +38,8 @@ def run(config: DictConfig) -> float:
             raise
         if not errors.is_told(error):  # it came before the cell began, so the ledger does not know
             print(f"error: {errors.report(error)}", file=sys.stderr)
+        if config.failures == "stop":
+            sweep.end(is_stopped=True)
         return float("nan")
 
 

@@ -68,16 +68,24 @@ class Sweep(Callback):
         Sweep.outlook = outlook
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        outlook, Sweep.outlook = Sweep.outlook, None
-        if not outlook:
-            return
-        from genclspp.runs import aggregates
+        end()
 
-        first, results = outlook.cells[0], results_of(outlook.cells)
-        is_whole = show_records(outlook.cells, results)
-        aggregates.mirror(results, first.tracking, Path(first.outputs), first.sweep)
-        if not is_whole:
-            raise SystemExit(1)
+
+def end(*, is_stopped: bool = False) -> None:
+    """Show and mirror the results of the sweep that this process runs; exits with 1 unless all cells have one.
+
+    is_stopped: at its first failed cell, so that others have not begun
+    """
+    outlook, Sweep.outlook = Sweep.outlook, None
+    if not outlook:
+        return
+    from genclspp.runs import aggregates
+
+    first, results = outlook.cells[0], results_of(outlook.cells)
+    is_whole = show_records(outlook.cells, results, is_stopped=is_stopped)
+    aggregates.mirror(results, first.tracking, Path(first.outputs), first.sweep)
+    if not is_whole:
+        raise SystemExit(1)
 
 
 def _distinct(cells: Sequence[Cell], keys: Sequence[str]) -> list[int]:
@@ -102,8 +110,11 @@ def results_of(cells: Sequence[Cell]) -> "Results":
     return Results(found, Path(cells[0].outputs) / "artifacts")
 
 
-def show_records(cells: Sequence[Cell], results: "Results") -> bool:
-    """Print a table of the cells' records, and of those that failed; returns whether all cells have a record."""
+def show_records(cells: Sequence[Cell], results: "Results", *, is_stopped: bool = False) -> bool:
+    """Print a table of the cells' records, and of those that failed; returns whether all cells have a record.
+
+    is_stopped: cells without a record need not have failed
+    """
     from rich.console import Console
 
     from genclspp.report import records, summary
@@ -123,8 +134,12 @@ def show_records(cells: Sequence[Cell], results: "Results") -> bool:
     entries = [entry for entry in Ledger(records.path_of(cells[0]).parent).read() if entry.record in here]
     lost = {path.stem for path in map(records.path_of, cells) if not path.exists()}
     failed = [entry for entry in entries if entry.state in ("failed", "skipped") or entry.record in lost]
-    if failed:
-        Terminal(console).failures(failed, len(cells))
+    told = [entry for entry in failed if entry.state != "pending"] if is_stopped else failed
+    if told:
+        Terminal(console).failures(told, len(cells))
+    if is_stopped:
+        left = f"{len(failed) - len(told)} of {len(cells)} to come"
+        console.print(f"failures=stop: the sweep ended there, {left}; the same command goes on", soft_wrap=True)
     return not failed
 
 
