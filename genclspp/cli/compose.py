@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from genclspp.cli import agreement, methods, typed
@@ -65,7 +66,8 @@ OPEN = (
     "model.advice",
 )
 # Keys that decide no numbers: where results go, and how a sweep runs.
-ASIDE = ("name", "outputs", "threads", "failures", "tracking")
+ASIDE = ("name", "outputs", "threads", "failures", "objective", "tracking")
+VALIDATION = "validation/"  # what figures of validation examples begin with, in records
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 
 
@@ -74,7 +76,11 @@ def register() -> None:
     sections: Any = OmegaConf.create({name: typed.defaults(kind) for name, kind in SECTIONS.items()})
     for place in OPEN:  # keys that a library or the data defines can be added without "+"
         OmegaConf.set_struct(OmegaConf.select(sections, place), False)
-    ConfigStore.instance().store(name="defaults", node=sections)
+    store = ConfigStore.instance()
+    store.store(name="defaults", node=sections)
+    Plugins.instance()  # loads them; then a choice of ours replaces theirs, else Hydra would want both to agree
+    for path in (Path(CONF) / "hydra").glob("*/*.yaml"):
+        store.repo["hydra"].get(path.parent.name, {}).pop(path.name, None)
 
 
 def cell(config: DictConfig) -> Cell:
@@ -127,11 +133,16 @@ def _top_level(plain: Mapping[str, Any]) -> dict[str, Any]:
     threads = typed.check(plain.get("threads"), int | None, "threads")
     if threads is not None and threads < 1:
         raise UserError(f"threads={threads}; expected 1 or more, or null for all physical cores")
+    objective = typed.check(plain.get("objective"), str, "objective")
+    if not objective.startswith(VALIDATION):
+        wanted = f"a figure of validation examples, such as {VALIDATION}{objective}"
+        raise UserError(f"objective={objective!r} looks at test examples; expected {wanted}")
     return {
         "sweep": name,
         "outputs": outputs,
         "seed": seed,
         "threads": threads,
+        "objective": objective,
         "failures": typed.check(plain.get("failures"), Literal["continue", "stop"], "failures"),
     }
 

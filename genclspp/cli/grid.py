@@ -46,7 +46,7 @@ def free_knobs(words: Sequence[str]) -> list[str]:
     return [free(word) for word in words]
 
 
-VALUES = {"name", "outputs", "seed", "threads", "failures"}  # keys without a dot that are no groups
+VALUES = {"name", "outputs", "seed", "threads", "failures", "objective"}  # keys without a dot that are no groups
 # Groups whose choices have keys of their own.
 GROUPS = {"method", "strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}
 
@@ -109,6 +109,22 @@ def jobs(config: DictConfig) -> list[Job]:
         if not any(key_of(word) == name for words in found for word in words):
             raise why
     return [Job(words, composed) for words, composed in found.items()]
+
+
+def fit(words: Words, load: Callable[[Words], DictConfig]) -> tuple[Words, dict[str, Exception]]:
+    """The words of one job without the knobs that its choices do not have; these, with what Hydra says of each."""
+    lacking: dict[str, Exception] = {}
+    while True:
+        try:
+            load(words)
+        except ConfigCompositionException as error:
+            key = re.search(r"Could not override '([^']+)'", str(error))
+            if key is None:
+                raise
+            lacking[key[1]] = error
+            words = _without(words, [key[1]])
+        else:
+            return words, lacking
 
 
 def composer(master: DictConfig) -> Callable[[Words], DictConfig]:

@@ -27,7 +27,10 @@ STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
 # Fields of a cell that do not change its numbers, and are no part of its record's file name.
-ASIDE = ("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics", "threads", "failures", "words")
+ASIDE = (
+    *("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics", "threads", "failures", "objective"),
+    "words",
+)
 
 
 def path_of(cell: Cell) -> Path:
