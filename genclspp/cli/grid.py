@@ -160,19 +160,29 @@ def _is_value(word: str) -> bool:
 def hand_over(jobs: Sequence[Job]) -> None:
     """Make Hydra's sweeper launch these jobs, and its launcher in this process use what is composed already."""
     loader = GlobalHydra.instance().config_loader()
-    composed = {job.words: job.config for job in jobs}
-    again = loader.load_sweep_config
 
     def split(_: Any, most: int | None) -> list[list[list[str]]]:
         return list(BasicSweeper.split_overrides_to_chunks([list(job.words) for job in jobs], most))
 
-    def load(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        return composed.get(tuple(sweep_overrides)) or again(master_config, sweep_overrides)
-
     # Hydra loads its plugins anew, so its sweeper is another class than the one that an import gives.
     sweeper: Any = Plugins.instance().class_name_to_class[f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"]
     sweeper.split_arguments = staticmethod(split)
-    loader.load_sweep_config = load
+    loader.load_sweep_config = Composed(loader, {job.words: job.config for job in jobs})
+
+
+@dataclass
+class Composed:
+    """Stands for the `load_sweep_config` of a loader, but for jobs that are composed already."""
+
+    loader: Any
+    jobs: Mapping[Words, DictConfig]
+
+    def __call__(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        again = type(self.loader).load_sweep_config
+        return self.jobs.get(tuple(sweep_overrides)) or again(self.loader, master_config, sweep_overrides)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"loader": self.loader, "jobs": {}}  # a launcher sends the loader with each job to another process
 
 
 def _without(words: Words, keys: Sequence[str]) -> Words:

@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, effects, errors, grid, launchers, search
+from genclspp.cli import cluster, compose, effects, errors, grid, launchers, search
 from genclspp.settings import Cell
 from genclspp.suggest import UserError
 
@@ -61,6 +61,8 @@ class Sweep(Callback):
         from genclspp.runs.ledger import Ledger
         from genclspp.runs.outlook import Outlook
 
+        if cluster.is_submitit(config.hydra):
+            cluster.hand_over(config)
         if search.is_search(config.hydra):
             Sweep.search = search.start(config, memory(str(config.outputs)))
         jobs = grid.jobs(config)

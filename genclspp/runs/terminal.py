@@ -89,6 +89,12 @@ class Terminal:
         self.say(f"search [bold]{escape(name)}[/]: {count} trials, all values checked")
         self.say(f"  for the best {escape(objective)}")
 
+    def jobs(self, names: Sequence[str], folder: Path, sweep: str) -> None:
+        """Print which jobs were submitted, and where to look meanwhile."""
+        shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+        self.tell(f"jobs submitted: {shown}; what they print is in {folder}")
+        self.tell(f"python scripts/status.py {sweep} --watch shows how they stand")
+
     def heading(self, cell: str, words: str, left: str | None = None) -> None:
         """Print which cell comes, such as "cell 3/9", and how long the rest of the sweep may take."""
         self.say(f"[bold]{cell}[/] {escape(words)}" + (f" [dim]· {left}[/]" if left else ""))
