@@ -47,6 +47,7 @@ def run(config: DictConfig) -> float | None:
 def _run(cell: Cell) -> float | None:
     from genclspp import pipeline
     from genclspp.report import records
+    from genclspp.runs import changes
     from genclspp.runs.ledger import Entry, Ledger
     from genclspp.runs.outlook import choices_of, steps_of
     from genclspp.runs.terminal import Terminal, quiet
@@ -62,6 +63,8 @@ def _run(cell: Cell) -> float | None:
         terminal.heading("cell", " ".join(map("=".join, choices_of(cell).items())))
         planned = pipeline.plan(cell, memory)  # what would stop it stops it here, before it counts as started
         entry = Entry(1, "", path.stem, steps=steps_of(planned.steps))
+        for sentence in changes.find([cell], [planned.steps]):
+            terminal.warn(sentence)
     ledger = Ledger(path.parent)
     try:
         with ledger.running(entry):

@@ -42,16 +42,20 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from rich.console import Console
 
+        from genclspp.runs import changes
         from genclspp.runs.terminal import Terminal, quiet
 
         try:
             quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Console())
             self._check(config)
+            told = changes.find(Sweep.outlook.cells, Sweep.outlook.steps) if Sweep.outlook else []
         except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes
             raise errors.stop(error) from error
         if Sweep.outlook:
             cells = Sweep.outlook.cells
             Terminal().sweep(cells[0].sweep, len(cells), Sweep.outlook.shared())
+            for sentence in told:
+                Terminal().warn(sentence)
         if Sweep.search:
             Terminal().search(str(config.name), Sweep.search.count, Sweep.search.objective)
 
