@@ -231,6 +231,8 @@ class Cell:
     train, infer: the strategies of each side (`prompts.draft.Strategy`); `decoder`: an `inference.decode.Decoder`
     config:  the composed configuration as plain data, for the tracker
     threads: to compute with; None for one per physical core (`runs/threads.py`)
+    failures: what a cell that fails does to its sweep: the others "continue", or all "stop" there
+    objective: the figure of records that a search looks at (`cli/search.py`); of validation examples, never test
     words:   of the command line that runs it alone, without where it writes and how it computes
     """
 
@@ -254,6 +256,8 @@ class Cell:
     method: Any = None
     config: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    failures: Literal["continue", "stop"] = "continue"
+    objective: str = "validation/accuracy"
     words: tuple[str, ...] = ()
 
     def strategies(self, side: str) -> list[tuple[str, Any]]:

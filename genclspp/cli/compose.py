@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from genclspp.cli import agreement, methods, typed
@@ -64,6 +65,9 @@ OPEN = (
     "model.overrides",
     "model.advice",
 )
+# Keys that decide no numbers: where results go, and how a sweep runs.
+ASIDE = ("name", "outputs", "threads", "failures", "objective", "tracking")
+VALIDATION = "validation/"  # what figures of validation examples begin with, in records
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 
 
@@ -72,7 +76,11 @@ def register() -> None:
     sections: Any = OmegaConf.create({name: typed.defaults(kind) for name, kind in SECTIONS.items()})
     for place in OPEN:  # keys that a library or the data defines can be added without "+"
         OmegaConf.set_struct(OmegaConf.select(sections, place), False)
-    ConfigStore.instance().store(name="defaults", node=sections)
+    store = ConfigStore.instance()
+    store.store(name="defaults", node=sections)
+    Plugins.instance()  # loads them; then a choice of ours replaces theirs, else Hydra would want both to agree
+    for path in (Path(CONF) / "hydra").glob("*/*.yaml"):
+        store.repo["hydra"].get(path.parent.name, {}).pop(path.name, None)
 
 
 def cell(config: DictConfig) -> Cell:
@@ -80,7 +88,7 @@ def cell(config: DictConfig) -> Cell:
     plain = {str(name): _plain(config, name) for name in config if name not in ("hydra", "grids")}
     _require_finite(plain, "")
     known = {*SECTIONS, "method", "strategy", "train", "infer", "decode", "reward", "metric"}
-    known |= {"name", "outputs", "seed", "threads"}
+    known |= {*ASIDE, "seed"}
     for name in plain:
         if name not in known:
             raise UserError(f"unknown key {name!r} at the top level; {hint(name, sorted(known))}")
@@ -91,6 +99,27 @@ def cell(config: DictConfig) -> Cell:
     sections["model"] = replace(sections["model"], advice={})  # the groups sft and rl have taken it
     both = plain.get("strategy") or {}
     train, infer = (plain.get("train"), plain.get("infer"))
+    made = Cell(
+        **_top_level(plain),
+        choices=_choices(config, plain),
+        knobs=_knobs(config),
+        words=_words(config),
+        train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
+        infer=_strategies(both if infer is None else infer, "strategy" if infer is None else "infer"),
+        decoder=_with(typed.part(plain.get("decode"), "decode"), "decode", ("needs", "scores", "choose")),
+        rewards=tuple(_reward(name, part) for name, part in (plain.get("reward") or {}).items()),
+        metrics=tuple(_metric(name, part) for name, part in (plain.get("metric") or {}).items()),
+        method=_method(plain.get("method")),
+        config=plain,
+        **sections,
+    )
+    made = methods.reduce(made)
+    agreement.check(made)
+    return made
+
+
+def _top_level(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a cell that have a key of their own at the top level, checked."""
     called = plain.get("name")
     name = typed.check(str(called) if type(called) is int else called, str, "name")
     outputs = typed.check(plain.get("outputs"), str, "outputs")
@@ -104,26 +133,18 @@ def cell(config: DictConfig) -> Cell:
     threads = typed.check(plain.get("threads"), int | None, "threads")
     if threads is not None and threads < 1:
         raise UserError(f"threads={threads}; expected 1 or more, or null for all physical cores")
-    made = Cell(
-        sweep=name,
-        outputs=outputs,
-        seed=seed,
-        choices=_choices(config, plain),
-        knobs=_knobs(config),
-        words=_words(config),
-        train=_strategies(both if train is None else train, "strategy" if train is None else "train"),
-        infer=_strategies(both if infer is None else infer, "strategy" if infer is None else "infer"),
-        decoder=_with(typed.part(plain.get("decode"), "decode"), "decode", ("needs", "scores", "choose")),
-        rewards=tuple(_reward(name, part) for name, part in (plain.get("reward") or {}).items()),
-        metrics=tuple(_metric(name, part) for name, part in (plain.get("metric") or {}).items()),
-        method=_method(plain.get("method")),
-        config=plain,
-        threads=threads,
-        **sections,
-    )
-    made = methods.reduce(made)
-    agreement.check(made)
-    return made
+    objective = typed.check(plain.get("objective"), str, "objective")
+    if not objective.startswith(VALIDATION):
+        wanted = f"a figure of validation examples, such as {VALIDATION}{objective}"
+        raise UserError(f"objective={objective!r} looks at test examples; expected {wanted}")
+    return {
+        "sweep": name,
+        "outputs": outputs,
+        "seed": seed,
+        "threads": threads,
+        "objective": objective,
+        "failures": typed.check(plain.get("failures"), Literal["continue", "stop"], "failures"),
+    }
 
 
 def _require_finite(value: Any, key: str) -> None:
@@ -174,8 +195,7 @@ def _choices(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, str]:
 def _words(config: DictConfig) -> tuple[str, ...]:
     """What was typed, or stands for this cell in the grid of an experiment, as far as it decides the numbers."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
-    aside = ("name", "outputs", "threads", "tracking")
-    typed = (word for word in hydra.overrides.task if key_of(word).partition(".")[0] not in aside)
+    typed = (word for word in hydra.overrides.task if key_of(word).partition(".")[0] not in ASIDE)
     folders = (source.path for source in hydra.runtime.config_sources if source.provider == "command-line")
     return (*(f"--config-dir={folder}" for folder in folders), *typed)
 
@@ -183,7 +203,7 @@ def _words(config: DictConfig) -> tuple[str, ...]:
 def _knobs(config: DictConfig) -> dict[str, Any]:
     """Key -> value of what was typed besides group choices; they tell the cells of a sweep over a knob apart."""
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
-    silent = {*CHOICES, "strategy", "experiment", "tracking", "metric", "name", "outputs", "seed", "threads"}
+    silent = {*CHOICES, *ASIDE, "strategy", "experiment", "metric", "seed"}
     found = {}
     for word in sorted(hydra.overrides.task, key=key_of):
         key, text = key_of(word), word.partition("=")[2]

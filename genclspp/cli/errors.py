@@ -111,7 +111,7 @@ def _what_to_mend(error: BaseException) -> str | None:
         return f"{several[1]}={several[2]} names several values; {wanted}"
     choice = re.match(r"In '[^']*': Could not find '([^']+)'", text) or re.match(r"Could not find '([^']+)'", text)
     if choice and "Available options" in text:
-        group, _, name = choice[1].partition("/")
+        group, _, name = choice[1].rpartition("/")
         known = [line for line in lines[lines.index(_line(lines, "Available options")) + 1 :] if " " not in line]
         return f"unknown choice {group}={name}; {suggestions.own(group, name) or hint(name, known)}"
     missing = re.search(r"Could not override '([^']+)'", text)
@@ -151,7 +151,8 @@ def _near_key(key: str) -> str:
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
             # Of the alternatives of a sweep, the first one is enough.
-            config = compose_again("config", [suggestions.first_alternative(word) for word in typed])
+            words = [suggestions.first_alternative(word) for word in typed]
+            config = compose_again("config", words, return_hydra_config=key.startswith("hydra."))
     except Exception:  # another word is wrong too, so there is no configuration to compare with
         return "--cfg job lists the known keys"
     if key.startswith("strategy@"):

@@ -11,15 +11,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, effects, errors, grid, help, launchers, sweep, words
+from genclspp.cli import compose, effects, errors, grid, help, launchers, plugins, search, sweep, words
 from genclspp.runs import threads
 from genclspp.settings import Cell
 from genclspp.suggest import UserError
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
-def run(config: DictConfig) -> float:
-    """Run one cell; its accuracy is returned for sweepers that optimise. NaN: it failed, and the sweep goes on."""
+def run(config: DictConfig) -> float | None:
+    """Run one cell; returns its objective, for a search. None: it has none, or it failed and the sweep goes on."""
     from genclspp import pipeline
 
     try:
@@ -28,37 +28,42 @@ def run(config: DictConfig) -> float:
             effects.check(HydraConfig.get(), [cell])
             if launchers.is_plan(HydraConfig.get()):
                 launchers.show_plan([cell], [pipeline.plan(cell, sweep.memory(cell.outputs)).steps])
-                return 0.0
+                return None
         return _run(cell)
     except Exception as error:
         hydra_config = HydraConfig.get()
         if hydra_config.mode is not RunMode.MULTIRUN:
             raise errors.stop(error) from None
-        if not grid.is_grid(hydra_config):
+        if not (grid.is_grid(hydra_config) or search.is_search(hydra_config)):
             raise
         if not errors.is_told(error):  # it came before the cell began, so the ledger does not know
             print(f"error: {errors.report(error)}", file=sys.stderr)
-        return float("nan")
+        if config.failures == "stop":
+            sweep.end(is_stopped=True)
+        return None
 
 
-def _run(cell: Cell) -> float:
+def _run(cell: Cell) -> float | None:
     from genclspp import pipeline
     from genclspp.report import records
+    from genclspp.runs import changes
     from genclspp.runs.ledger import Entry, Ledger
     from genclspp.runs.outlook import choices_of, steps_of
     from genclspp.runs.terminal import Terminal, quiet
 
-    terminal, outlook, memory = Terminal(), sweep.Sweep.outlook, sweep.memory(cell.outputs)
-    path = records.path_of(cell)
+    terminal, memory = Terminal(), sweep.memory(cell.outputs)
+    path, place = records.path_of(cell), sweep.place_of(cell)
     log = Path(cell.outputs) / "logs" / cell.sweep / f"{path.stem}.log"
     quiet(log, terminal.console)
-    if outlook:
-        entry = outlook.entry(cell)
-        terminal.heading(f"cell {entry.number}/{len(outlook.cells)}", entry.heading, outlook.left(cell))
+    if place:
+        entry = place.entry
+        terminal.heading(place.called, entry.heading, place.left)
     else:
         terminal.heading("cell", " ".join(map("=".join, choices_of(cell).items())))
         planned = pipeline.plan(cell, memory)  # what would stop it stops it here, before it counts as started
         entry = Entry(1, "", path.stem, steps=steps_of(planned.steps))
+        for sentence in changes.find([cell], [planned.steps]):
+            terminal.warn(sentence)
     ledger = Ledger(path.parent)
     try:
         with ledger.running(entry):
@@ -66,12 +71,12 @@ def _run(cell: Cell) -> float:
     except Exception as error:
         sentence, state = errors.report(error), errors.state(error)
         ledger.note(entry, state, sentence, str(log))
-        if outlook:
+        if place:
             terminal.failed(state, sentence)
         raise
-    if not outlook:
+    if not place:
         terminal.ending(path, Path(cell.outputs) / "artifacts" / "predict" / record["artifact/predict"])
-    return record["accuracy"]
+    return search.objective(cell, record)
 
 
 def main() -> None:
@@ -89,6 +94,7 @@ def main() -> None:
         sys.exit(f"error: found WORLD_SIZE={os.environ['WORLD_SIZE']}; expected one process, on one device")
     compose.register()
     try:
+        plugins.require(sys.argv[1:])
         sys.argv[1:] = grid.free_knobs(words.read(sys.argv[1:]))
     except UserError as error:
         raise errors.stop(error) from None

@@ -5,44 +5,87 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 from rich.console import Console
 
-from genclspp.cli import compose, errors
+from genclspp.cli import compose, errors, search, sweep
 from genclspp.settings import Cell
 from genclspp.suggest import UserError
+
+if TYPE_CHECKING:
+    from genclspp.cluster.driver import Driver, Ended
+    from genclspp.cluster.slots import Slots
+    from genclspp.runs.outlook import Outlook
+    from genclspp.runs.plan import Memory
+    from genclspp.runs.terminal import Terminal
 
 
 def launch(
     configs: Sequence[DictConfig], address: str | None, slots: int | None, resources: Mapping[str, Any]
 ) -> list[JobReturn]:
-    """Carry out the jobs of a sweep; what a job returns is what `main.run` does for it.
+    """Carry out the jobs of a sweep; what a job returns is what `main.run` returns for it.
 
     address, slots, resources: see `cluster.slots.Slots`
     """
-    from genclspp.cli import sweep
     from genclspp.cluster.slots import Slots
     from genclspp.runs.terminal import Terminal
 
-    outlook = sweep.Sweep.outlook or sweep.look_ahead([compose.cell(config) for config in configs])
-    first, terminal = outlook.cells[0], Terminal(Console(file=sys.stdout, highlight=False))
+    terminal = Terminal(Console(file=sys.stdout, highlight=False))
+    outlook, words, count = _outlook(configs, terminal)
+    if not outlook.cells:
+        return [JobReturn(status=JobStatus.COMPLETED) for _ in configs]
+    first = outlook.cells[0]
+    log = Path(first.outputs) / "logs" / first.sweep / "ray.log"
+    screen = Screen(outlook, words, count, terminal, sweep.memory(first.outputs))
     try:
-        _check(outlook.cells)
-        with (
-            _aside(Path(first.outputs) / "logs" / first.sweep / "ray.log"),
-            Slots(address, slots, resources) as room,
-        ):
-            found = _carry_out(outlook, room, terminal)
+        _require_no_threads(outlook.cells)
+        with _aside(log), Slots(address, slots, resources) as room:
+            values = screen.carry_out(room)
     except UserError as error:
         raise errors.stop(error) from None
-    return [
-        JobReturn(overrides=list(config.hydra.overrides.task), status=JobStatus.COMPLETED, _return_value=value)
-        for config, value in zip(configs, found, strict=True)
-    ]
+    if screen.is_stopped:
+        sweep.end(is_stopped=True)
+    jobs = [compose.cell(config) for config in configs] if sweep.Sweep.search else outlook.cells
+    return [JobReturn(status=JobStatus.COMPLETED, _return_value=values.get(_name(cell))) for cell in jobs]
+
+
+def _outlook(configs: Sequence[DictConfig], terminal: "Terminal") -> "tuple[Outlook, str, int]":
+    """The cells, what one of them is called, and how many there are in all: of a grid, or trials of a search."""
+    from genclspp import pipeline
+    from genclspp.runs.outlook import Outlook
+
+    grid, searched = sweep.Sweep.outlook, sweep.Sweep.search
+    if grid:
+        return grid, "cell", len(grid.cells)
+    assert searched is not None
+    cells, plans = [], []
+    for config in configs:
+        try:
+            cell = compose.cell(config)
+            plans.append(pipeline.plan(cell, sweep.memory(cell.outputs)))
+            cells.append(cell)
+        except UserError as error:  # such a trial is lost, and the search goes on
+            terminal.failed("failed", errors.report(error))
+    entries = {_name(cell): entry for cell, entry in searched.trials.values()}
+
+    class Trials(Outlook):
+        def entry(self, cell: Cell) -> Any:
+            return entries[_name(cell)]
+
+    notes = [note for plan in plans for note in plan.notes]
+    return Trials(cells, [plan.steps for plan in plans], notes), "trial", searched.count
+
+
+def _name(cell: Cell) -> str:
+    from genclspp.report import records
+
+    return records.path_of(cell).stem
 
 
 @contextmanager
@@ -58,7 +101,7 @@ def _aside(log: Path) -> Iterator[None]:
             os.close(kept)
 
 
-def _check(cells: Sequence[Cell]) -> None:
+def _require_no_threads(cells: Sequence[Cell]) -> None:
     for cell in cells:
         if cell.threads is not None:
             raise UserError(
@@ -67,80 +110,98 @@ def _check(cells: Sequence[Cell]) -> None:
             )
 
 
-def _carry_out(outlook: Any, room: Any, terminal: Any) -> list[float]:
-    """Carry out the cells of a sweep; returns the value of each, NaN for one that has failed."""
-    from genclspp import pipeline
-    from genclspp.cli import sweep
-    from genclspp.cluster.driver import Driver
-    from genclspp.runs import threads
-    from genclspp.runs.estimates import Estimates
+@dataclass
+class Screen:
+    """Drives cells, and prints what becomes of them.
 
-    first = outlook.cells[0]
-    memory = sweep.memory(first.outputs)
-    estimates = Estimates(Path(first.outputs) / "artifacts", threads.count(1))
-    driver = Driver(outlook, lambda cell: pipeline.plan(cell, memory), room, estimates.seconds, errors.report)
-    values = [float("nan")] * len(outlook.cells)
-    for note in memory.news(dict.fromkeys(outlook.notes)):
-        terminal.tell(note)
-    with terminal.console.status("") as line:
-        line.update(_at_work(driver))
-        for ended in driver.carry_out():
-            if ended.outcome.state == "failed":
-                _tell_failed(outlook, ended, terminal)
-            elif ended.task.step:
-                _tell_step(ended, memory, terminal)
-            else:
-                place = ended.cells[0]
-                values[place] = ended.outcome.record["accuracy"]
-                _tell_cell(outlook, place, ended, terminal)
+    called, count: what a cell is called, "cell" or "trial", and how many there are in all
+    is_stopped:    whether a cell has failed and the others are not to go on
+    """
+
+    outlook: "Outlook"
+    called: str
+    count: int
+    terminal: "Terminal"
+    memory: "Memory"
+    is_stopped: bool = False
+
+    def carry_out(self, room: "Slots") -> dict[str, float | None]:
+        """Carry out the cells; returns name of a record -> what `main.run` returns for it."""
+        from genclspp import pipeline
+        from genclspp.cluster.driver import Driver
+        from genclspp.runs import threads
+        from genclspp.runs.estimates import Estimates
+
+        first = self.outlook.cells[0]
+        estimates = Estimates(Path(first.outputs) / "artifacts", threads.count(1))
+        plan = partial(pipeline.plan, memory=self.memory)
+        driver = Driver(self.outlook, plan, room, estimates.seconds, errors.report)
+        values: dict[str, float | None] = {}
+        for note in self.memory.news(dict.fromkeys(self.outlook.notes)):
+            self.terminal.tell(note)
+        with self.terminal.console.status("") as line:
             line.update(_at_work(driver))
-    return values
+            for ended in driver.carry_out():
+                if ended.outcome.state == "failed":
+                    self._tell_failed(ended)
+                    if first.failures == "stop":
+                        self.is_stopped = True
+                        room.stop()
+                        break
+                elif ended.task.step:
+                    self._tell_step(ended)
+                else:
+                    cell = self._tell_cell(ended)
+                    values[_name(cell)] = search.objective(cell, ended.outcome.record)
+                line.update(_at_work(driver))
+        return values
+
+    def _tell_step(self, ended: "Ended") -> None:
+        seconds, step = ended.outcome.seconds, ended.task.step
+        assert step is not None
+        if seconds is not None:
+            self.memory.seconds.setdefault(step.role, []).append(seconds)
+        others = f"for {len(ended.cells)} {self.called}s" if len(ended.cells) > 1 else ""
+        self.terminal.status(step.role, ended.task.name, seconds, f"{ended.outcome.where} {others}".strip())
+        for line in ended.outcome.lines:
+            self.terminal.tell(line)
+
+    def _tell_cell(self, ended: "Ended") -> Cell:
+        cell = self._head(ended.cells[0])
+        for line in ended.outcome.lines:
+            self.terminal.tell(line)
+        self.terminal.result(ended.outcome.record)
+        return cell
+
+    def _tell_failed(self, ended: "Ended") -> None:
+        """Say which cells are lost: the first one has failed, and others that need the same step are skipped."""
+        from genclspp.report import records
+        from genclspp.runs.ledger import Ledger
+
+        step, sentence = ended.task.step, ended.outcome.sentence
+        for place in ended.cells:
+            cell = self._head(place)
+            entry, ledger = self.outlook.entry(cell), Ledger(records.path_of(cell).parent)
+            if place == ended.cells[0]:
+                reason = f"{step.role}: {sentence}" if step else sentence
+                ledger.note(entry, "failed", reason, ended.log)
+                self.terminal.failed("failed", reason)
+            else:
+                role = step.role if step else ""
+                reason = f"it needs the stage {role} {ended.task.name}, which has failed: {sentence}"
+                ledger.note(entry, "skipped", reason)
+                self.terminal.failed("skipped", reason)
+
+    def _head(self, place: int) -> Cell:
+        cell = self.outlook.cells[place]
+        entry = self.outlook.entry(cell)
+        self.terminal.heading(f"{self.called} {entry.number}/{self.count}", entry.heading)
+        return cell
 
 
-def _at_work(driver: Any) -> str:
+def _at_work(driver: "Driver") -> str:
     """What the slots are doing, in a line that stays at the bottom of a terminal."""
-    done, roles = driver.schedule.total - len(driver.schedule.tasks), Counter(map(_role, driver.running))
+    done = driver.schedule.total - len(driver.schedule.tasks)
+    roles = Counter(task.step.role if task.step else "record" for task in driver.running)
     running = ", ".join(f"{role} {count}" if count > 1 else role for role, count in roles.items())
     return f"{done} of {driver.schedule.total} stages and records · now: {running or 'starting'}"
-
-
-def _role(task: Any) -> str:
-    return task.step.role if task.step else "record"
-
-
-def _tell_step(ended: Any, memory: Any, terminal: Any) -> None:
-    seconds, step = ended.outcome.seconds, ended.task.step
-    if seconds is not None:
-        memory.seconds.setdefault(step.role, []).append(seconds)
-    others = f"for {len(ended.cells)} cells" if len(ended.cells) > 1 else ""
-    terminal.status(step.role, ended.task.name, seconds, f"{ended.outcome.where} {others}".strip())
-    for line in ended.outcome.lines:
-        terminal.tell(line)
-
-
-def _tell_cell(outlook: Any, place: int, ended: Any, terminal: Any) -> None:
-    entry = outlook.entry(outlook.cells[place])
-    terminal.heading(f"cell {entry.number}/{len(outlook.cells)}", entry.heading)
-    for line in ended.outcome.lines:
-        terminal.tell(line)
-    terminal.result(ended.outcome.record)
-
-
-def _tell_failed(outlook: Any, ended: Any, terminal: Any) -> None:
-    """Say which cells are lost; the first one has failed, and others that need the same step are skipped."""
-    from genclspp.report import records
-    from genclspp.runs.ledger import Ledger
-
-    task, sentence = ended.task, ended.outcome.sentence
-    for place in ended.cells:
-        cell = outlook.cells[place]
-        entry, ledger = outlook.entry(cell), Ledger(records.path_of(cell).parent)
-        terminal.heading(f"cell {entry.number}/{len(outlook.cells)}", entry.heading)
-        if place == ended.cells[0]:
-            reason = f"{task.step.role}: {sentence}" if task.step else sentence
-            ledger.note(entry, "failed", reason, ended.log)
-            terminal.failed("failed", reason)
-        else:
-            reason = f"it needs the stage {task.step.role} {task.name}, which has failed: {sentence}"
-            ledger.note(entry, "skipped", reason)
-            terminal.failed("skipped", reason)

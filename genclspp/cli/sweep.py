@@ -5,20 +5,26 @@ belongs to, and cells that become equal are one.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genclspp.cli import compose, effects, errors, grid, launchers
+from genclspp.cli import compose, effects, errors, grid, jobs, launchers, search
 from genclspp.settings import Cell
 from genclspp.suggest import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from genclspp.cli.search import Search
     from genclspp.report.results import Results
+    from genclspp.runs.ledger import Entry
     from genclspp.runs.outlook import Outlook
     from genclspp.runs.plan import Memory
 
@@ -26,74 +32,113 @@ if TYPE_CHECKING:
 class Sweep(Callback):
     """Hydra callback: checks all cells of a sweep before the first one starts, shows the results at the end.
 
-    outlook: of the sweep that this process runs, if it runs one
+    outlook: of the sweep that this process runs, if it runs a grid
+    search:  what it runs instead, if Optuna chooses cells
     """
 
     outlook: ClassVar["Outlook | None"] = None
+    search: ClassVar["Search | None"] = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from rich.console import Console
 
+        from genclspp.runs import changes
         from genclspp.runs.terminal import Terminal, quiet
 
         try:
             quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Console())
             self._check(config)
+            told = changes.find(Sweep.outlook.cells, Sweep.outlook.steps) if Sweep.outlook else []
         except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes
             raise errors.stop(error) from error
         if Sweep.outlook:
             cells = Sweep.outlook.cells
             Terminal().sweep(cells[0].sweep, len(cells), Sweep.outlook.shared())
+            for sentence in told:
+                Terminal().warn(sentence)
+        if Sweep.search:
+            Terminal().search(str(config.name), Sweep.search.count, Sweep.search.objective)
 
     def _check(self, config: DictConfig) -> None:
         from genclspp import pipeline
+        from genclspp.report import records
+        from genclspp.runs.ledger import Ledger
         from genclspp.runs.outlook import Outlook
 
-        jobs = grid.jobs(config)
-        if not jobs:
+        if jobs.is_submitit(config.hydra):
+            jobs.hand_over(config)
+        if search.is_search(config.hydra):
+            Sweep.search = search.start(config, memory(str(config.outputs)))
+        found = grid.jobs(config)
+        if not found:
             return
-        cells = [compose.cell(job.config) for job in jobs]
+        cells = [compose.cell(job.config) for job in found]
         effects.check(config.hydra, cells)
         plans = [pipeline.plan(cell, memory(cell.outputs)) for cell in cells]
         kept = _distinct(cells, [str(plan.steps[-1].artifact.key) if plan.is_known else "" for plan in plans])
-        grid.hand_over([jobs[place] for place in kept])
+        grid.hand_over([found[place] for place in kept])
         notes = [note for place in kept for note in plans[place].notes]
         outlook = Outlook([cells[place] for place in kept], [plans[place].steps for place in kept], notes)
         if launchers.is_plan(config.hydra):
             launchers.show_plan(outlook.cells, outlook.steps)
             raise SystemExit(0)
-        Sweep.outlook = enter(outlook)
+        for cell in outlook.cells:
+            Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))
+        Sweep.outlook = outlook
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        outlook, Sweep.outlook = Sweep.outlook, None
-        if not outlook:
-            return
-        from genclspp.runs import aggregates
-
-        first, results = outlook.cells[0], results_of(outlook.cells)
-        is_whole = show_records(outlook.cells, results)
-        aggregates.mirror(results, first.tracking, Path(first.outputs), first.sweep)
-        if not is_whole:
-            raise SystemExit(1)
+        end()
 
 
-def enter(outlook: "Outlook") -> "Outlook":
-    """Enter the cells of a sweep into its ledger."""
+def end(*, is_stopped: bool = False) -> None:
+    """Show and mirror the results of the sweep that this process runs; exits with 1 unless all cells have one.
+
+    is_stopped: at its first failed cell, so that others have not begun
+    """
+    outlook, searched = Sweep.outlook, Sweep.search
+    Sweep.outlook = Sweep.search = None
+    cells = outlook.cells if outlook else [cell for cell, _ in searched.trials.values()] if searched else []
+    if not cells:
+        return
+    from genclspp.report import summary
+    from genclspp.runs import aggregates
+
+    first, results = cells[0], results_of(cells)
+    table = searched.show if searched else partial(summary.show, results)
+    is_whole = show_records(cells, table, is_stopped=is_stopped) and not (searched and searched.lost)
+    aggregates.mirror(results, first.tracking, Path(first.outputs), first.sweep)
+    if not is_whole:
+        raise SystemExit(1)
+
+
+class Place(NamedTuple):
+    """Where a cell stands in its sweep: its entry, what it is called there, and how long the rest may take."""
+
+    entry: "Entry"
+    called: str
+    left: str | None = None
+
+
+def place_of(cell: Cell) -> Place | None:
+    """Where a cell stands in the sweep that is running; None for a cell on its own.
+
+    In another process than the one that started the sweep, the ledger tells.
+    """
     from genclspp.report import records
     from genclspp.runs.ledger import Ledger
 
-    for cell in outlook.cells:
-        Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))
-    return outlook
-
-
-def look_ahead(cells: Sequence[Cell]) -> "Outlook":
-    """Plan cells that another sweeper than the grid has chosen, and enter them into the ledger."""
-    from genclspp import pipeline
-    from genclspp.runs.outlook import Outlook
-
-    plans = [pipeline.plan(cell, memory(cell.outputs)) for cell in cells]
-    return enter(Outlook(cells, [plan.steps for plan in plans], [note for plan in plans for note in plan.notes]))
+    if outlook := Sweep.outlook:
+        entry = outlook.entry(cell)
+        return Place(entry, f"cell {entry.number}/{len(outlook.cells)}", outlook.left(cell))
+    hydra = HydraConfig.get()
+    if hydra.mode is not RunMode.MULTIRUN:
+        return None
+    path = records.path_of(cell)
+    found = Ledger(path.parent).find(path.stem)
+    if not found:
+        return None
+    is_trial = search.is_search(hydra)
+    return Place(found, f"trial {found.number}/{hydra.sweeper.n_trials}" if is_trial else f"cell {found.number}")
 
 
 def _distinct(cells: Sequence[Cell], keys: Sequence[str]) -> list[int]:
@@ -118,18 +163,23 @@ def results_of(cells: Sequence[Cell]) -> "Results":
     return Results(found, Path(cells[0].outputs) / "artifacts")
 
 
-def show_records(cells: Sequence[Cell], results: "Results") -> bool:
-    """Print a table of the cells' records, and of those that failed; returns whether all cells have a record."""
+def show_records(cells: Sequence[Cell], table: "Callable[[Console], None]", *, is_stopped: bool = False) -> bool:
+    """Print a table of the cells' records, and of those that failed; returns whether all cells have a record.
+
+    table:      prints that of the records
+    is_stopped: cells without a record need not have failed
+    """
     from rich.console import Console
 
-    from genclspp.report import records, summary
+    from genclspp.report import records
     from genclspp.runs.ledger import Ledger
     from genclspp.runs.terminal import Terminal
 
     console = Console(highlight=False)
-    if results.records:
+    lost = {path.stem for path in map(records.path_of, cells) if not path.exists()}
+    if len(lost) < len(cells):
         try:
-            summary.show(results, console)
+            table(console)
         except UserError as error:
             console.print(f"no table: {error}", soft_wrap=True)
         console.print(f"records: {records.path_of(cells[0]).parent}", soft_wrap=True)
@@ -137,10 +187,14 @@ def show_records(cells: Sequence[Cell], results: "Results") -> bool:
         console.print(f"time: {spent}", soft_wrap=True)
     here = {records.path_of(cell).stem for cell in cells}
     entries = [entry for entry in Ledger(records.path_of(cells[0]).parent).read() if entry.record in here]
-    lost = {path.stem for path in map(records.path_of, cells) if not path.exists()}
     failed = [entry for entry in entries if entry.state in ("failed", "skipped") or entry.record in lost]
-    if failed:
-        Terminal(console).failures(failed, len(cells))
+    told = [entry for entry in failed if entry.state != "pending"] if is_stopped else failed
+    if told:
+        Terminal(console).failures(told, len(cells))
+    if is_stopped:
+        left = len(failed) - len(told)
+        to_come = f", {left} of {len(cells)} to come" if left else ""
+        console.print(f"failures=stop: the sweep ended there{to_come}; the same command goes on", soft_wrap=True)
     return not failed
 
 

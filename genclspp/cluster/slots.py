@@ -166,11 +166,9 @@ def _amounts(needs: Needs) -> tuple[tuple[str, float], ...]:
 
 def _connect(address: str | None, slots: int | None) -> Any:
     """Start Ray on this machine, or connect to a running one; raises UserError if it does not answer."""
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError:
-        raise UserError("hydra/launcher=ray needs the package ray: pip install 'genclspp[ray]'") from None
+    import ray
+    import ray.exceptions
+
     from genclspp.runs import threads
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports to its makers

@@ -11,7 +11,7 @@ from typing import Any
 
 from genclspp.settings import Cell
 from genclspp.store.artifacts import Step, manifest
-from genclspp.store.keys import key
+from genclspp.store.keys import key, plain
 from genclspp.suggest import UserError, hint
 
 Record = Mapping[str, Any]
@@ -22,12 +22,16 @@ CHOICES = (
 )
 TRAINING = ("sft", "rl", "head")  # roles of the stages that train a policy
 GENERATIVE = "generative"  # the method of records of before there were others
+SETTINGS = "settings"  # a hash of all settings but seeds
 WORDS = "typed/words"  # of the command line that runs the cell alone
 STRATEGY = "strategy"  # the word for both sides, if they are equal
 
 
 # Fields of a cell that do not change its numbers, and are no part of its record's file name.
-ASIDE = ("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics", "threads", "words")
+ASIDE = (
+    *("sweep", "outputs", "tracking", "config", "knobs", "predict", "metrics", "threads", "failures", "objective"),
+    "words",
+)
 
 
 def path_of(cell: Cell) -> Path:
@@ -36,12 +40,32 @@ def path_of(cell: Cell) -> Path:
     shown += ["reasoning"] if cell.reasoning.enabled else []
     words = [cell.choices[name] for name in shown if name in cell.choices]
     readable = "-".join("".join(c if c.isalnum() or c in "_+" else "_" for c in word) for word in words)
+    decisive, predict = _decisive(cell)
+    return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', decisive, predict)}.json"
+
+
+def settings_of(cell: Cell) -> str:
+    """A hash of what decides a cell's numbers besides its seeds: cells with equal words should have equal ones."""
+    decisive, predict = _decisive(cell)
+    del decisive["choices"]
+    return key(_without_seeds(plain([decisive, predict])))
+
+
+def _decisive(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What decides a cell's numbers: its fields, and those of its settings of inference."""
     decisive = {name: value for name, value in vars(cell).items() if name not in ASIDE}
     if cell.method is None:  # as before there were others, so that records keep their names
         del decisive["method"]
         decisive["choices"] = {word: choice for word, choice in cell.choices.items() if word != "method"}
     predict = {name: value for name, value in vars(cell.predict).items() if name != "batch_size"}
-    return Path(cell.outputs) / "results" / cell.sweep / f"{readable[:100]}-{key('cell', decisive, predict)}.json"
+    return decisive, predict
+
+
+def _without_seeds(value: Any) -> Any:
+    """Plain data without entries called seed, which may follow the seed of the cell."""
+    if isinstance(value, Mapping):
+        return {name: _without_seeds(part) for name, part in value.items() if name != "seed"}
+    return [_without_seeds(part) for part in value] if isinstance(value, list) else value
 
 
 def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +76,7 @@ def summarise(cell: Cell, steps: Sequence[Step], measured: Mapping[str, Any]) ->
     folder of the last training stage, relative to outputs.
     """
     record: dict[str, Any] = {"name": cell.sweep, **cell.choices, "seed": cell.seed, **cell.knobs, **measured}
-    record[WORDS] = shlex.join(cell.words)
+    record |= {WORDS: shlex.join(cell.words), SETTINGS: settings_of(cell)}
     manifests = [manifest(step.artifact.path) for step in steps]
     for step, written in zip(steps, manifests, strict=True):
         role = step.role
@@ -153,13 +177,18 @@ def _place(path: Path) -> tuple[float, str]:
 def words(records: Sequence[Record]) -> list[str]:
     """The words that distinguish cells: the known choices in order, knobs, then any other text entry of a record.
 
-    The name of the sweep comes first if there are several sweeps. Weights count where one model has several, and
-    the path of data where one name has several.
+    The name of the sweep comes first if there are several sweeps. Weights count where one model has several, the
+    path of data where one name has several, and settings where records differ in nothing else.
     """
     others = sorted({name for record in records for name, value in record.items() if _is_word(name, value)})
     for name, of in (("weights", "model"), ("dataset.path", "dataset")):
         if name in others and not _has_several(name, of, records):
             others.remove(name)
+    if SETTINGS in others:
+        others.remove(SETTINGS)
+        said = [name for name in (*CHOICES, *others) if name != "seed"]
+        if _have_several_settings(records, ["name", *said]):
+            others.append(SETTINGS)
     several = len({record.get("name") for record in records}) > 1
     known = [name for name in (*CHOICES, *others) if any(name in record for record in records)]
     return ["name", *known] if several else known
@@ -182,6 +211,16 @@ def _has_several(name: str, of: str, records: Sequence[Record]) -> bool:
         knobs = [item for item in record.items() if item[0].startswith(f"{of}.") and item[0] != name]
         asked = (record.get(of), *sorted(map(str, knobs)))
         if found.setdefault(asked, record.get(name)) != record.get(name):
+            return True
+    return False
+
+
+def _have_several_settings(records: Sequence[Record], names: Sequence[str]) -> bool:
+    """Whether records that agree in all words, but for the seed, have other settings. Older records do not say."""
+    found: dict[Any, str] = {}
+    for record in records:
+        settings = record.get(SETTINGS)
+        if settings and found.setdefault(tuple(record.get(name) for name in names), settings) != settings:
             return True
     return False
 

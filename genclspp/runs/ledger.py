@@ -53,7 +53,7 @@ class Ledger:
 
     def expect(self, entry: Entry) -> None:
         """Enter a cell that is to come; one that has its record already is done."""
-        known = self._find(entry.record)
+        known = self.find(entry.record)
         if known and known.state == "running":
             return  # another process is at it
         if not (self.folder / f"{entry.record}.json").exists():
@@ -93,10 +93,11 @@ class Ledger:
 
     def read(self) -> list[Entry]:
         """All entries, in the order of the sweep."""
-        found = [self._find(path.stem) for path in (self.folder / "ledger").glob("*.json")]
+        found = [self.find(path.stem) for path in (self.folder / "ledger").glob("*.json")]
         return sorted((entry for entry in found if entry), key=lambda entry: (entry.number, entry.record))
 
-    def _find(self, record: str) -> Entry | None:
+    def find(self, record: str) -> Entry | None:
+        """What a cell is; None for one that was never entered."""
         path = self._path(record)
         if not path.exists():
             return None

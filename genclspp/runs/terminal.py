@@ -84,6 +84,17 @@ class Terminal:
         self.say(f"sweep [bold]{escape(name)}[/]: {count} cells, all checked")
         self.say(f"  all: {escape(shared)}")
 
+    def search(self, name: str, count: int, objective: str) -> None:
+        """Print how many trials a search has, and what it looks for."""
+        self.say(f"search [bold]{escape(name)}[/]: {count} trials, all values checked")
+        self.say(f"  for the best {escape(objective)}")
+
+    def jobs(self, names: Sequence[str], folder: Path, sweep: str) -> None:
+        """Print which jobs were submitted, and where to look meanwhile."""
+        shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+        self.tell(f"jobs submitted: {shown}; what they print is in {folder}")
+        self.tell(f"python scripts/status.py {sweep} --watch shows how they stand")
+
     def heading(self, cell: str, words: str, left: str | None = None) -> None:
         """Print which cell comes, such as "cell 3/9", and how long the rest of the sweep may take."""
         self.say(f"[bold]{cell}[/] {escape(words)}" + (f" [dim]· {left}[/]" if left else ""))

@@ -258,7 +258,7 @@ def _finish(folder: Path, step: Step, used: Mapping[str, Any]) -> None:
     written = {
         "stage": step.stage.name,
         "version": step.stage.version,
-        "inputs": {name: _outline(value) for name, value in step.inputs.items()},
+        "inputs": {name: outline(value) for name, value in step.inputs.items()},
         "files": {str(path.relative_to(folder)): _digest(path) for path in files},
         **used,
         "work": vars(step.work),
@@ -277,7 +277,7 @@ def _threads() -> int | None:
     return torch.get_num_threads() if torch else None
 
 
-def _outline(value: Any) -> Any:
+def outline(value: Any) -> Any:
     """`value` itself if it is short, else its hash: a manifest need not repeat a data set."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return value if len(text) <= 2000 else {"sha256": hashlib.sha256(text.encode()).hexdigest()}

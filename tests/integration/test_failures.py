@@ -263,3 +263,26 @@ def test_a_sweep_expects_a_stage_to_take_as_long_as_it_has_taken(warm: Warm, tmp
     done = warm.run(*words, outputs=tmp_path).require()
     assert "cell 1/2 seed=0 · about 1m40 left" in done.out
     assert done.computed()["sft"] == 1
+
+
+def test_a_sweep_ends_at_its_first_failed_cell_if_asked(warm: Warm, tmp_path: Path):
+    words = ("-m", *TINY, "sft.args.max_steps=3", "sft.args.learning_rate=1e-4,1e30,1e-5", "decode=ppl")
+    done = warm.run(*words, "failures=stop", outputs=tmp_path)
+    assert done.code == 1
+    assert "1 of 3 cells have failed" in done.out
+    assert "training diverged" in done.out
+    assert "failures=stop: the sweep ended there, 1 of 3 to come; the same command goes on" in done.out
+    assert "records: " in done.out
+    entries = Ledger(tmp_path / "results" / "dev").read()
+    assert [entry.state for entry in entries] == ["done", "failed", "pending"]
+    assert str(entries[1].log) in done.out
+    again = warm.run(*words, outputs=tmp_path)  # the key is no part of what the cells are
+    assert [entry.state for entry in Ledger(tmp_path / "results" / "dev").read()] == ["done", "failed", "done"]
+    assert again.computed()["predict"] == 1
+    assert not any("failures" in record["typed/words"] for record in records(tmp_path))
+
+
+def test_what_a_failure_does_is_one_of_two(warm: Warm, tmp_path: Path):
+    done = warm.run("-m", *TINY, "seed=0,1", "failures=stopp", outputs=tmp_path)
+    assert done.code == 1
+    assert done.err == "error: failures='stopp'; did you mean 'stop'? (known: continue, stop)\n"

@@ -74,3 +74,14 @@ def test_repeating_what_is_not_random_with_later_seeds_changes_nothing(seeds: li
     later = [(seed + 6, key) for seed, key in seeds]
     once, again = (gather(found(each, is_random=False)) for each in (seeds, seeds + later))
     assert once == again
+
+
+def test_records_that_agree_in_words_but_not_in_settings_are_no_seeds_of_one_cell():
+    mixed = [record("none", seed, 0.5, settings="new" if seed else "old") for seed in range(3)]
+    assert [len(one.records) for one in gather(mixed)] == [1, 2]
+    assert {one.words["settings"] for one in gather(mixed)} == {"old", "new"}
+    apart = [record(rl, seed, 0.5, settings=rl) for rl in ("none", "grpo") for seed in range(2)]
+    assert [len(one.records) for one in gather(apart)] == [2, 2]
+    assert all("settings" not in one.words for one in gather(apart))  # the words say it
+    older = record("none", 5, 0.5)
+    assert [len(one.records) for one in gather([*apart, older])] == [3, 2]
