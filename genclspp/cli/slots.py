@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,6 @@ def launch(
 
     address, slots, resources: see `cluster.slots.Slots`
     """
-    from genclspp.cluster.slots import Slots
     from genclspp.runs.terminal import Terminal
 
     terminal = Terminal(Console(file=sys.stdout, highlight=False))
@@ -45,7 +44,7 @@ def launch(
     screen = Screen(outlook, words, count, terminal, sweep.memory(first.outputs))
     try:
         _require_no_threads(outlook.cells)
-        with _aside(log), Slots(address, slots, resources) as room:
+        with _aside(log), _slots(address, slots, resources) as room:
             values = screen.carry_out(room)
     except UserError as error:
         raise errors.stop(error) from None
@@ -53,6 +52,22 @@ def launch(
         sweep.end(is_stopped=True)
     jobs = [compose.cell(config) for config in configs] if sweep.Sweep.search else outlook.cells
     return [JobReturn(status=JobStatus.COMPLETED, _return_value=values.get(_name(cell))) for cell in jobs]
+
+
+_kept: "list[Slots]" = []  # from one batch of trials to the next: workers that start anew import for seconds
+
+
+def _slots(
+    address: str | None, slots: int | None, resources: Mapping[str, Any]
+) -> "AbstractContextManager[Slots]":
+    """Slots for one batch of jobs. Those of a search stay open until the program ends, when Ray closes them."""
+    from genclspp.cluster.slots import Slots
+
+    if not sweep.Sweep.search:
+        return Slots(address, slots, resources)
+    if not _kept:
+        _kept.append(Slots(address, slots, resources))
+    return nullcontext(_kept[0])
 
 
 def _outlook(configs: Sequence[DictConfig], terminal: "Terminal") -> "tuple[Outlook, str, int]":

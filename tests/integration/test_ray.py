@@ -1,5 +1,7 @@
 """`hydra/launcher=ray`: the records of one process, and a stage that breaks costs the cells that need it."""
 
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -7,6 +9,7 @@ import pytest
 
 from genclspp.runs import standing
 from genclspp.runs.ledger import Ledger
+from genclspp.store.artifacts import manifest
 from tests.cli import TINY, Done, Warm, artifacts, records, run, timeless
 from tests.soak import Soak
 
@@ -110,3 +113,26 @@ def test_what_cannot_be_is_said_in_a_sentence(words: list[str], sentence: str, w
     assert sentence in done.err
     assert len(done.err.strip().split("\n")) == 1, done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+def test_a_running_cluster_is_used_and_outlives_the_sweep(tmp_path: Path):
+    def command(*words: str) -> None:
+        subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *words], check=True, capture_output=True)
+
+    command("start", "--head", "--port=6398", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats")
+    try:
+        words = ("-m", *TINY, "decode=ppl,greedy", "hydra/launcher=ray", "hydra.launcher.address=127.0.0.1:6398")
+        two = "hydra.launcher.resources.sft.num_cpus=2"
+        first = run(*words, two, outputs=tmp_path, RAY_AUTH_MODE="token").require()
+        again = run(*words, outputs=tmp_path, RAY_AUTH_MODE="token").require()
+        refused = run(*words, outputs=tmp_path, RAY_AUTH_MODE="disabled")
+    finally:
+        command("stop")
+    assert first.computed()["sft"] == 1
+    assert not again.computed()
+    threads = {path.parent.name: manifest(path)["threads"] for path in artifacts(tmp_path)}
+    assert (threads["sft"], threads["score"]) == (2, 1)
+    assert refused.code == 1
+    assert "no Ray cluster lets us in" in refused.err
+    assert len(refused.err.strip().split("\n")) == 1

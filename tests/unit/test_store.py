@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genclspp.settings import Reward, SftSettings
 from genclspp.store import artifacts, keys
-from genclspp.store.artifacts import Artifact, Step, Store, manifest, stage
+from genclspp.store.artifacts import Artifact, Busy, Step, Store, manifest, stage
 from genclspp.store.files import write_json
 from genclspp.store.keys import digest, key, plain
 from genclspp.task import Example
@@ -370,3 +371,22 @@ def test_another_process_notices_what_has_happened_to_a_large_file(tmp_path, mon
     monkeypatch.setattr(artifacts, "_HASHES", {})
     with pytest.warns(UserWarning, match="weights was changed"):
         assert store.carry_out(made)
+
+
+def test_who_does_not_wait_is_told_that_another_computes(tmp_path):
+    store, made = Store(tmp_path), step(tmp_path, 42)
+    made.artifact.path.parent.mkdir(parents=True)
+    with FileLock(f"{made.artifact.path}.lock"), pytest.raises(Busy):
+        store.carry_out(made, waits=False)
+    assert store.carry_out(made, waits=False)
+
+
+def test_who_does_not_wait_needs_no_locks(tmp_path, monkeypatch):
+    def acquire(self, **_):
+        raise NotImplementedError("this file system has no locks")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    store, made = Store(tmp_path), step(tmp_path, 42)
+    with pytest.raises(NotImplementedError):
+        store.carry_out(made)
+    assert store.carry_out(made, waits=False)
