@@ -374,7 +374,7 @@ def test_another_process_notices_what_has_happened_to_a_large_file(tmp_path, mon
 
 
 def test_who_does_not_wait_is_told_that_another_computes(tmp_path):
-    store, made = Store(tmp_path), step(tmp_path, 42)
+    store, made = Store(tmp_path), step(tmp_path, "a")
     made.artifact.path.parent.mkdir(parents=True)
     with FileLock(f"{made.artifact.path}.lock"), pytest.raises(Busy):
         store.carry_out(made, waits=False)
@@ -386,7 +386,7 @@ def test_who_does_not_wait_needs_no_locks(tmp_path, monkeypatch):
         raise NotImplementedError("this file system has no locks")
 
     monkeypatch.setattr(FileLock, "acquire", acquire)
-    store, made = Store(tmp_path), step(tmp_path, 42)
+    store, made = Store(tmp_path), step(tmp_path, "a")
     with pytest.raises(NotImplementedError):
         store.carry_out(made)
     assert store.carry_out(made, waits=False)
