@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from genclspp.settings import Cell
-from genclspp.store.artifacts import Step, manifest
+from genclspp.store.artifacts import Step
 from genclspp.store.keys import key
+from genclspp.store.manifests import manifest
 from genclspp.suggest import UserError, hint
 
 Record = Mapping[str, Any]

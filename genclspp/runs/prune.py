@@ -63,7 +63,8 @@ def find(outputs: Path) -> list[Leftover]:
     found = []
     for folder in sorted((outputs / "artifacts").glob("*/*/")):
         key = folder.name.partition(".")[0]
-        if folder.parent.name in MODELS or key in needed:
+        is_damaged = folder.suffix == ".damaged"  # what was computed again lies beside it
+        if not is_damaged and (folder.parent.name in MODELS or key in needed):
             continue
         files = [path.stat() for path in folder.rglob("*") if path.is_file()]
         if max((file.st_mtime for file in files), default=folder.stat().st_mtime) < since:

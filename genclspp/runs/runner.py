@@ -10,7 +10,8 @@ from genclspp.runs import threads
 from genclspp.runs.plan import Memory
 from genclspp.runs.terminal import Terminal, hush_libraries
 from genclspp.runs.tracking import Tracker
-from genclspp.store.artifacts import Step, manifest
+from genclspp.store.artifacts import Step
+from genclspp.store.manifests import manifest
 from genclspp.suggest import Skipped
 
 

@@ -106,8 +106,10 @@ def read(name: str, outputs: Path, now: float) -> Standing:
     found = {}
     for artifact in {name for entry in entries for _, name in entry.steps if name}:
         path = outputs / "artifacts" / artifact
-        with suppress(FileNotFoundError):  # it is not there yet, or was damaged and has just been removed
-            found[artifact] = (seconds_of(path), (path / "manifest.json").stat().st_mtime)
+        seconds = seconds_of(path)
+        if seconds is not None:
+            with suppress(FileNotFoundError):  # it was damaged, and has just been set aside
+                found[artifact] = (seconds, (path / "manifest.json").stat().st_mtime)
     return Standing(entries, found, now)
 
 

@@ -3,6 +3,7 @@
     outputs/artifacts/<stage>/<key>/manifest.json   written last, then the folder is renamed into place
     outputs/artifacts/<stage>/<key>.partial/        where a stage works, and may resume what it finds there
     outputs/artifacts/<stage>/<key>.lock            one process computes, the others wait and reuse
+    outputs/artifacts/<stage>/<key>.damaged/        what was found to differ from its manifest
 
 The key hashes the stage's name, its version and its inputs, so it is known before the stage runs. Keys chain: an
 artifact that is an input is hashed by its own key. There is no "latest": a folder with a manifest is complete,
@@ -13,22 +14,19 @@ import hashlib
 import inspect
 import json
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from genclspp.store import meter
-from genclspp.store.files import sync, write_json
-from genclspp.store.keys import NotKnownYet, digest, hash_of, plain
-
-LARGE = 2**28  # bytes; a larger file is hashed once in a process, all others at every use
-VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+from genclspp.store.files import sync
+from genclspp.store.keys import NotKnownYet, hash_of, plain
+from genclspp.store.manifests import damage, write_manifest
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -133,7 +131,7 @@ class Store:
 
     def holds(self, artifact: Artifact) -> bool:
         """Whether an artifact is finished and unchanged."""
-        return artifact.key is not None and artifact.path.exists() and not _damage(artifact.path)
+        return artifact.key is not None and artifact.path.exists() and not damage(artifact.path)
 
     def carry_out(
         self,
@@ -160,12 +158,8 @@ class Store:
         with FileLock(f"{folder}.lock"):
             if self.holds(artifact):  # another process may have finished it while we waited
                 return False
-            if (
-                folder.exists()
-            ):  # removed under the lock only, or it might be one that another process has just made
-                damage = _damage(folder)
-                warnings.warn(f"the artifact {folder} is damaged ({damage}); computing it again", stacklevel=2)
-                shutil.rmtree(folder)
+            if folder.exists():  # moved under the lock only, or it might be one that another process has just made
+                _set_aside(folder)
             partial_folder.mkdir(exist_ok=True)  # it exists if an earlier attempt was interrupted
             with around() as given:
                 can_measure, start = meter.restart(), time.monotonic()
@@ -188,65 +182,15 @@ class Store:
         return True
 
 
-def manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished artifact: what it is of, digests of its files, and what computing it took."""
-    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-
-
-@cache
-def versions() -> dict[str, str]:
-    """The versions of Python and of the libraries; reads package metadata, imports none of them."""
-    from importlib import metadata
-
-    found = {"python": sys.version.split()[0], "genclspp": metadata.version("genclspp")}
-    return found | {name: metadata.version(name) for name in VERSIONED}
-
-
-@cache
-def commit() -> str | None:
-    """The commit of the source tree, with "+changes" if there are uncommitted ones; None outside a checkout."""
-    import subprocess
-
-    here = Path(__file__).parent.parent
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
-        except (FileNotFoundError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    head = git("rev-parse", "HEAD")
-    return f"{head}+changes" if head and git("status", "--porcelain", "--", str(here)) else head
-
-
-def _damage(folder: Path) -> str | None:
-    """How an artifact differs from its manifest, in words; None if it does not."""
-    try:
-        files = manifest(folder)["files"]
-    except (OSError, ValueError, KeyError):
-        return "its manifest cannot be read"
-    for name, known in files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if _digest(path) != known:
-            return f"{name} was changed"
-    return None
-
-
-_HASHES: dict[tuple[int, int, int, int], str] = {}  # of large files, by what changes when they do
-
-
-def _digest(path: Path) -> str:
-    """The hash of a file; that of a large one is remembered, also under another name, until it changes."""
-    found = path.stat()
-    if found.st_size <= LARGE:
-        return digest(path)
-    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if state not in _HASHES:
-        _HASHES[state] = digest(path)
-    return _HASHES[state]
+def _set_aside(folder: Path) -> None:
+    """Move a damaged artifact out of the way, in place of one that was damaged before, and say so."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    found = damage(folder)
+    if aside.exists():
+        shutil.rmtree(aside)
+    folder.rename(aside)
+    told = f"the artifact {folder} is damaged ({found}); it is set aside in {aside.name} and computed again"
+    warnings.warn(told, stacklevel=3)
 
 
 def _finish(folder: Path, step: Step, used: Mapping[str, Any]) -> None:
@@ -254,29 +198,9 @@ def _finish(folder: Path, step: Step, used: Mapping[str, Any]) -> None:
 
     used: what computing took: seconds, peak bytes of memory (None if unknown), device
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
-    for path in files:
-        sync(path)
-    written = {
-        "stage": step.stage.name,
-        "version": step.stage.version,
-        "inputs": {name: _outline(value) for name, value in step.inputs.items()},
-        "files": {str(path.relative_to(folder)): _digest(path) for path in files},
-        **used,
-        "work": vars(step.work),
-        "bytes": sum(path.stat().st_size for path in files),
-        "versions": versions(),
-        "threads": _threads(),
-        "commit": commit(),
-    }
-    write_json(folder / "manifest.json", written)
-    sync(folder)
-
-
-def _threads() -> int | None:
-    """How many threads torch computes with; None where no stage has imported it yet."""
-    torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch else None
+    inputs = {name: _outline(value) for name, value in step.inputs.items()}
+    of = {"stage": step.stage.name, "version": step.stage.version, "inputs": inputs}
+    write_manifest(folder, {**of, **used, "work": vars(step.work)})
 
 
 def _outline(value: Any) -> Any:
