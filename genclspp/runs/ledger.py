@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
+from genclspp.store import filesystem
 from genclspp.store.files import write_json
 from genclspp.suggest import UserError
 
@@ -125,10 +126,10 @@ class Ledger:
     def _path(self, record: str) -> Path:
         return self.folder / "ledger" / f"{record}.json"
 
-    def _lock(self, record: str) -> FileLock:
+    def _lock(self, record: str) -> BaseFileLock:
         path = self._path(record).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
+        return filesystem.lock(path)
 
 
 def _parsed(text: str) -> Entry:

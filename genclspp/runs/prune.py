@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from genclspp.report import records
 from genclspp.runs.ledger import Entry, Ledger
+from genclspp.store import filesystem
 
 MODELS = (
     "base",
@@ -40,7 +41,7 @@ class Leftover:
         It is renamed first, so that an interruption leaves no artifact with a part of its files.
         """
         try:
-            with FileLock(self.lock).acquire(blocking=False):
+            with filesystem.lock(self.lock).acquire(blocking=False):
                 gone = self.folder.with_name(f"{self.folder.name}.deleted")
                 self.folder.rename(gone)
                 shutil.rmtree(gone)

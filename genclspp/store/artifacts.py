@@ -23,7 +23,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from genclspp.store import meter
+from genclspp.store import filesystem, meter
 from genclspp.store.files import sync
 from genclspp.store.keys import NotKnownYet, hash_of, plain
 from genclspp.store.manifests import damage, write_manifest
@@ -145,17 +145,15 @@ class Store:
 
         Raises ValueError if the key of `step` is not known yet.
         """
-        from filelock import FileLock
-
         artifact = step.artifact
         if artifact.key is None:
             raise ValueError(f"the stage {artifact.stage!r} depends on a stage that has not run yet")
         if self.holds(artifact):  # without the lock, which a finished artifact does not need
             return False
         folder, partial_folder = artifact.path, artifact.path.with_name(f"{artifact.key}.partial")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # The operating system releases the lock of a process that dies; the lock file itself is left behind.
-        with FileLock(f"{folder}.lock"):
+        filesystem.check(self.root)
+        folder.parent.mkdir(exist_ok=True)
+        with filesystem.lock(folder.with_name(f"{artifact.key}.lock")):
             if self.holds(artifact):  # another process may have finished it while we waited
                 return False
             if folder.exists():  # moved under the lock only, or it might be one that another process has just made

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from genclspp.store.files import sync, write_json
+from genclspp.store.files import drop_partial, sync, write_json
 from genclspp.store.keys import digest, hash_of
 from genclspp.suggest import UserError
 
@@ -73,6 +73,7 @@ def write_manifest(folder: Path, told: Mapping[str, Any]) -> None:
 
     told: what the folder is of, and what computing it took
     """
+    drop_partial(folder)
     inside = sorted(path for path in folder.rglob("*") if path.name != FILE)
     for path in inside:
         sync(path)
