@@ -139,7 +139,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; expected the records of a sweep, outputs/results/NAME")
-    return [_read_one(path) for path in sorted(folder.glob("*.json"), key=_place)]
+    return [read_one(path) for path in sorted(folder.glob("*.json"), key=_place)]
 
 
 def _place(path: Path) -> tuple[float, str]:
@@ -222,7 +222,8 @@ def chosen(record: Record, word: str) -> Any:
     return record.get("train" if word == STRATEGY else word)
 
 
-def _read_one(path: Path) -> dict[str, Any]:
+def read_one(path: Path) -> dict[str, Any]:
+    """The record in a file; raises UserError for a broken one."""
     again = "delete it and run its cell again, which reuses the artifacts"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -15,11 +15,12 @@ MODELS = (
     "base",
     "convert",
 )  # stages whose artifacts are base models: records do not name them, and many need them
+WASTE = (".damaged", ".deleted")  # what was set aside, and what an interrupted `delete` has left
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """An artifact, or what an interrupted stage has left of one, that nothing needs.
+    """An artifact, or what is left of one after an interruption or damage, that nothing needs.
 
     folder: it; size: of its files, in bytes
     """
@@ -58,14 +59,13 @@ def find(outputs: Path) -> list[Leftover]:
     sweeps = sorted((outputs / "results").glob("*/"))
     entries = [entry for sweep in sweeps for entry in Ledger(sweep).read()]
     # The role in a record may have another name than the stage; keys of different stages never agree.
-    needed = {key for sweep in sweeps for record in records.read(sweep) for key in _keys(record)}
+    needed = {key for sweep in sweeps for path in sweep.glob("*.json") for key in _keys(records.read_one(path))}
     needed |= {artifact.rpartition("/")[2] for entry in entries for _, artifact in entry.steps}
     since = min((_began(entry) for entry in entries if _is_open(entry)), default=float("inf"))
     found = []
     for folder in sorted((outputs / "artifacts").glob("*/*/")):
         key = folder.name.partition(".")[0]
-        is_damaged = folder.suffix == ".damaged"  # what was computed again lies beside it
-        if not is_damaged and (folder.parent.name in MODELS or key in needed):
+        if folder.suffix not in WASTE and (folder.parent.name in MODELS or key in needed):
             continue
         files = [path.stat() for path in folder.rglob("*") if path.is_file()]
         if max((file.st_mtime for file in files), default=folder.stat().st_mtime) < since:
