@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from genclspp.report import records
-from genclspp.store.artifacts import manifest
+from genclspp.store.manifests import manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 

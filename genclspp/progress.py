@@ -7,6 +7,7 @@ the same borders, so the result equals that of an uninterrupted run to the last 
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -63,7 +64,15 @@ def _whole_rows(path: Path, size: int, total: int) -> int:
     """How many rows an earlier attempt left in complete chunks; truncates the file after them."""
     if not path.exists():
         return 0
-    whole = path.read_bytes().split(b"\n")[:-1]  # what follows the last line end is half a row
+    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line end is half a row
+    whole = list(takewhile(_is_row, lines))  # after a power failure, the end of a file may be zeros
     kept = total if len(whole) == total else len(whole) // size * size  # the last chunk may be shorter
     path.write_bytes(b"".join(line + b"\n" for line in whole[:kept]))
     return kept
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

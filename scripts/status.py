@@ -17,7 +17,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genclspp.runs import standing, watch
-from genclspp.suggest import hint
+from genclspp.suggest import UserError, hint
 
 
 def main() -> None:
@@ -38,7 +38,10 @@ def main() -> None:
     console = Console(highlight=False)
     if not args.watch:
         for name in args.names:
-            console.print(watch.board(name, standing.read(name, args.outputs, time.time())))
+            try:
+                console.print(watch.board(name, standing.read(name, args.outputs, time.time())))
+            except UserError as error:
+                sys.exit(f"error: {error}")
     elif len(args.names) > 1:
         sys.exit(f"error: --watch shows one sweep; found {len(args.names)}: {', '.join(args.names)}")
     else:

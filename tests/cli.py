@@ -157,8 +157,8 @@ def records(outputs: Path, name: str = "dev") -> list[dict[str, Any]]:
 
 def artifacts(outputs: Path, stage: str = "*") -> list[Path]:
     """The folders that were adopted."""
-    found = (path.parent for path in (outputs / "artifacts").glob(f"{stage}/*/manifest.json"))
-    return sorted(folder for folder in found if folder.suffix != ".partial")
+    found = [path.parent for path in (outputs / "artifacts").glob(f"{stage}/*/manifest.json")]
+    return sorted(path for path in found if "." not in path.name)  # not those that were damaged
 
 
 def timeless(record: dict[str, Any]) -> dict[str, Any]:

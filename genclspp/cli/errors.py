@@ -5,7 +5,6 @@ else is a bug, of ours or of a part that a user has added: its sentence says so,
 traceback.
 """
 
-import errno
 import logging
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Literal
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from genclspp.cli import suggestions
+from genclspp.cli import disk, suggestions
 from genclspp.cli.compose import CONF
 from genclspp.cli.words import NUMBER
 from genclspp.suggest import Skipped, UserError, hint
@@ -59,8 +58,13 @@ def _log_file() -> Path:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             return Path(handler.baseFilename)
+    return _outputs() / "logs" / "errors.log"
+
+
+def _outputs() -> Path:
+    """The root of all results that the command line names."""
     typed = [word.partition("=")[2].strip("'\" ") for word in sys.argv[1:] if word.startswith("outputs=")]
-    return Path((typed[-1] if typed else "") or "outputs") / "logs" / "errors.log"
+    return Path((typed[-1] if typed else "") or "outputs")
 
 
 def _write_traceback(log: Path, sentence: str, error: Exception, is_bug: bool) -> None:
@@ -92,6 +96,8 @@ def explain(error: BaseException) -> str:
 
 def _what_to_mend(error: BaseException) -> str | None:
     """What a user can mend; None for a bug. Messages of Hydra and OmegaConf are recognised and rewritten."""
+    if refused := disk.explain(error, _outputs()):
+        return refused
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines)
     if isinstance(error, OverrideParseException):
@@ -124,8 +130,6 @@ def _what_to_mend(error: BaseException) -> str | None:
         return text or type(error).__name__
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full"
     return None
 
 

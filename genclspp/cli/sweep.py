@@ -186,7 +186,7 @@ def show_records(cells: Sequence[Cell], table: "Callable[[Console], None]", *, i
     if spent := timings(memory(cells[0].outputs).seconds):
         console.print(f"time: {spent}", soft_wrap=True)
     here = {records.path_of(cell).stem for cell in cells}
-    entries = [entry for entry in Ledger(records.path_of(cells[0]).parent).read() if entry.record in here]
+    entries = Ledger(records.path_of(cells[0]).parent).read(here)
     failed = [entry for entry in entries if entry.state in ("failed", "skipped") or entry.record in lost]
     told = [entry for entry in failed if entry.state != "pending"] if is_stopped else failed
     if told:

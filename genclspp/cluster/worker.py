@@ -80,7 +80,7 @@ def work(job: Job) -> Outcome:
 
 def _compute(job: Job, key: str, where: str) -> Outcome:
     from genclspp import pipeline
-    from genclspp.store.artifacts import manifest
+    from genclspp.store.manifests import manifest
 
     planned = pipeline.plan(job.cell, _memory())
     found = [step for step in planned.steps if step.artifact.key == key]

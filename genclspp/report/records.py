@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from genclspp.settings import Cell
-from genclspp.store.artifacts import Step, manifest
+from genclspp.store.artifacts import Step
 from genclspp.store.keys import key, plain
+from genclspp.store.manifests import manifest
 from genclspp.suggest import UserError, hint
 
 Record = Mapping[str, Any]
@@ -162,7 +163,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; expected the records of a sweep, outputs/results/NAME")
-    return [_read_one(path) for path in sorted(folder.glob("*.json"), key=_place)]
+    return [read_one(path) for path in sorted(folder.glob("*.json"), key=_place)]
 
 
 def _place(path: Path) -> tuple[float, str]:
@@ -260,7 +261,8 @@ def chosen(record: Record, word: str) -> Any:
     return record.get("train" if word == STRATEGY else word)
 
 
-def _read_one(path: Path) -> dict[str, Any]:
+def read_one(path: Path) -> dict[str, Any]:
+    """The record in a file; raises UserError for a broken one."""
     again = "delete it and run its cell again, which reuses the artifacts"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -10,7 +10,8 @@ from typing import Any
 from genclspp.report import records
 from genclspp.report.records import Record
 from genclspp.settings import Cell
-from genclspp.store.artifacts import Step, manifest, outline
+from genclspp.store.artifacts import Step, outline
+from genclspp.store.manifests import manifest
 
 MOST = 3  # differences that a sentence names
 # Words that set no records apart: seeds make one series; a model settles layout and precision if nobody does.

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from genclspp.store.artifacts import Step, manifest
+from genclspp.store.artifacts import Step
+from genclspp.store.manifests import Damaged, manifest
 
 RECENT = 50  # manifests of a kind, so that a faster machine or a faster version soon counts
 
@@ -52,7 +53,10 @@ class Estimates:
         found: dict[tuple[str, str], list[Spent]] = defaultdict(list)
         paths = self.root.glob("*/*/manifest.json")
         for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True):
-            written = manifest(path.parent)
+            try:
+                written = manifest(path.parent)
+            except Damaged:
+                continue
             if "work" in written and len(known := found[written["stage"], written["work"]["kind"]]) < RECENT:
                 spent = (written["seconds"], written["bytes"], written["threads"])
                 known.append(Spent(written["work"]["amount"], *spent))

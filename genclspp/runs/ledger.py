@@ -8,16 +8,19 @@ interrupted.
 """
 
 import json
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
+from genclspp.store import filesystem
 from genclspp.store.files import write_json
+from genclspp.suggest import UserError
 
 State = Literal["pending", "running", "done", "failed", "skipped"]
 
@@ -53,7 +56,11 @@ class Ledger:
 
     def expect(self, entry: Entry) -> None:
         """Enter a cell that is to come; one that has its record already is done."""
-        known = self.find(entry.record)
+        try:
+            known = self.find(entry.record)
+        except UserError:
+            warnings.warn(f"{self._path(entry.record)} is damaged; writing it again", stacklevel=2)
+            known = None
         if known and known.state == "running":
             return  # another process is at it
         if not (self.folder / f"{entry.record}.json").exists():
@@ -91,19 +98,24 @@ class Ledger:
         finally:
             lock.release()
 
-    def read(self) -> list[Entry]:
-        """All entries, in the order of the sweep."""
-        found = [self.find(path.stem) for path in (self.folder / "ledger").glob("*.json")]
+    def read(self, of: Collection[str] | None = None) -> list[Entry]:
+        """The entries in the order of the sweep: all, or those of some records.
+
+        Raises UserError for one that cannot be read.
+        """
+        stems = (path.stem for path in (self.folder / "ledger").glob("*.json"))
+        found = [self.find(stem) for stem in stems if of is None or stem in of]
         return sorted((entry for entry in found if entry), key=lambda entry: (entry.number, entry.record))
 
     def find(self, record: str) -> Entry | None:
         """What a cell is; None for one that was never entered."""
-        path = self._path(record)
-        if not path.exists():
+        try:
+            entry = _parsed(self._path(record).read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        steps = tuple((role, artifact) for role, artifact in found.pop("steps", ()))  # older ledgers have none
-        entry = Entry(**found, steps=steps)
+        except (ValueError, TypeError, AttributeError) as error:
+            again = "run the command of its sweep again, which writes it anew"
+            raise UserError(f"{self._path(record)} is not an entry of a ledger ({error}); {again}") from None
         if entry.state != "running":
             return entry
         try:
@@ -115,7 +127,18 @@ class Ledger:
     def _path(self, record: str) -> Path:
         return self.folder / "ledger" / f"{record}.json"
 
-    def _lock(self, record: str) -> FileLock:
+    def _lock(self, record: str) -> BaseFileLock:
         path = self._path(record).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
+        return filesystem.lock(path)
+
+
+def _parsed(text: str) -> Entry:
+    """The entry in a file; raises ValueError, TypeError or AttributeError for anything else."""
+    found = json.loads(text)
+    steps = tuple((role, artifact) for role, artifact in found.pop("steps", ()))  # older ledgers have none
+    entry = Entry(**found, steps=steps)
+    if entry.state not in get_args(State):
+        raise ValueError(f"the state {entry.state!r} is unknown")
+    datetime.fromisoformat(entry.since)
+    return entry

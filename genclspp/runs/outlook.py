@@ -11,7 +11,8 @@ from genclspp.report import records
 from genclspp.report.figures import duration
 from genclspp.runs.ledger import Entry
 from genclspp.settings import Cell
-from genclspp.store.artifacts import Step, manifest
+from genclspp.store.artifacts import Step
+from genclspp.store.manifests import Damaged, manifest
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Outlook:
         known, missing, number = defaultdict(list), {}, self.entry(cell).number
         for place, steps in enumerate(self.steps, 1):
             for step in steps:
-                if step.artifact.path.exists():
-                    known[step.role].append(seconds_of(step.artifact.path))
+                seconds = seconds_of(step.artifact.path)
+                if seconds is not None:
+                    known[step.role].append(seconds)
                 elif place >= number:
                     missing[step.artifact.key or step] = step.role  # cells may share a step
         return estimate(known, [(role, 0.0) for role in missing.values()])
@@ -80,10 +82,17 @@ def estimate(known: Mapping[str, Sequence[float]], missing: Sequence[tuple[str, 
     return f"{'about' if known.keys() >= {role for role, _ in missing} else 'at least'} {duration(total)} left"
 
 
+def seconds_of(artifact: Path) -> float | None:
+    """How long an artifact took; None while it is unfinished or damaged."""
+    try:
+        return _seconds(artifact)
+    except Damaged:
+        return None
+
+
 @cache
-def seconds_of(artifact: Path) -> float:
-    """How long a finished artifact took; a large sweep asks for each of them before every cell."""
-    return manifest(artifact)["seconds"]
+def _seconds(artifact: Path) -> float:
+    return manifest(artifact)["seconds"]  # a large sweep asks for each of them before every cell
 
 
 def choices_of(cell: Cell) -> dict[str, str]:

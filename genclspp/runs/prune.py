@@ -5,20 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from genclspp.report import records
 from genclspp.runs.ledger import Entry, Ledger
+from genclspp.store import filesystem
 
 MODELS = (
     "base",
     "convert",
 )  # stages whose artifacts are base models: records do not name them, and many need them
+WASTE = (".damaged", ".deleted")  # what was set aside, and what an interrupted `delete` has left
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """An artifact, or what an interrupted stage has left of one, that nothing needs.
+    """An artifact, or what is left of one after an interruption or damage, that nothing needs.
 
     folder: it; size: of its files, in bytes
     """
@@ -40,7 +42,7 @@ class Leftover:
         It is renamed first, so that an interruption leaves no artifact with a part of its files.
         """
         try:
-            with FileLock(self.lock).acquire(blocking=False):
+            with filesystem.lock(self.lock).acquire(blocking=False):
                 gone = self.folder.with_name(f"{self.folder.name}.deleted")
                 self.folder.rename(gone)
                 shutil.rmtree(gone)
@@ -57,13 +59,13 @@ def find(outputs: Path) -> list[Leftover]:
     sweeps = sorted((outputs / "results").glob("*/"))
     entries = [entry for sweep in sweeps for entry in Ledger(sweep).read()]
     # The role in a record may have another name than the stage; keys of different stages never agree.
-    needed = {key for sweep in sweeps for record in records.read(sweep) for key in _keys(record)}
+    needed = {key for sweep in sweeps for path in sweep.glob("*.json") for key in _keys(records.read_one(path))}
     needed |= {artifact.rpartition("/")[2] for entry in entries for _, artifact in entry.steps}
     since = min((_began(entry) for entry in entries if _is_open(entry)), default=float("inf"))
     found = []
     for folder in sorted((outputs / "artifacts").glob("*/*/")):
         key = folder.name.partition(".")[0]
-        if folder.parent.name in MODELS or key in needed:
+        if folder.suffix not in WASTE and (folder.parent.name in MODELS or key in needed):
             continue
         files = [path.stat() for path in folder.rglob("*") if path.is_file()]
         if max((file.st_mtime for file in files), default=folder.stat().st_mtime) < since:

@@ -11,7 +11,8 @@ from genclspp.runs import stages, threads
 from genclspp.runs.plan import Memory
 from genclspp.runs.terminal import Terminal, hush_libraries
 from genclspp.runs.tracking import Tracker
-from genclspp.store.artifacts import Busy, Step, manifest
+from genclspp.store.artifacts import Busy, Step
+from genclspp.store.manifests import manifest
 from genclspp.suggest import Skipped
 
 

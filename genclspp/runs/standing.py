@@ -117,8 +117,10 @@ def read(name: str, outputs: Path, now: float) -> Standing:
     entries, begun, found = Ledger(folder).read(), stages.read(folder), {}
     for artifact in {name for entry in entries for _, name in entry.steps if name}:
         path = outputs / "artifacts" / artifact
-        with suppress(FileNotFoundError):  # it is not there yet, or was damaged and has just been removed
-            found[artifact] = (seconds_of(path), (path / "manifest.json").stat().st_mtime)
+        seconds = seconds_of(path)
+        if seconds is not None:
+            with suppress(FileNotFoundError):  # it was damaged, and has just been set aside
+                found[artifact] = (seconds, (path / "manifest.json").stat().st_mtime)
     return Standing(_running(entries, begun), found, now, begun)
 
 

@@ -18,6 +18,7 @@ from genclspp.runs.standing import Role, Standing, since
 STYLES = {"done": "green", "running": "cyan", "pending": "dim", "failed": "red", "skipped": "yellow"}
 FIRST = ("running", "failed", "skipped", "pending", "done")  # what is kept where not all cells fit
 LEAST = 8  # characters that a column of choices is not cut below
+MOST = 500  # cells that are listed where there is room for all; a larger table takes seconds to lay out
 MINUTE = 60  # seconds between lines, where nothing can be redrawn
 
 
@@ -40,16 +41,16 @@ def watch(read: Callable[[], Standing], name: str, console: Console, pause: Call
 def board(name: str, standing: Standing, size: tuple[int, int] | None = None) -> RenderableType:
     """The sweep in a sentence, its cells, and its stages.
 
-    size: columns and lines that it has to fit into; None for all cells, each with its whole reason
+    size: columns and lines that it has to fit into; None for up to `MOST` cells, each with its whole reason
     """
     stages = _stages(standing.roles) if standing.roles else ""
-    if size is None:
-        return Group(_headline(name, standing), _cells(standing.entries, standing, None), stages)
-    width, height = size
-    room = height - 6 - (len(standing.roles) + 4 if standing.roles else 0)
+    width, room = None, MOST
+    if size is not None:
+        width, room = size[0], size[1] - 6 - (len(standing.roles) + 4 if standing.roles else 0)
     shown = _fitting(standing.entries, room)
-    left_out = Counter[str](entry.state for entry in standing.entries if entry not in shown)
-    rest = Text(f"… and {_counts(left_out)}" if left_out else "", style="dim")
+    left_out = Counter[str](entry.state for entry in standing.entries)
+    left_out.subtract(entry.state for entry in shown)
+    rest = Text(f"… and {_counts(left_out)}" if left_out.total() else "", style="dim")
     return Group(_headline(name, standing), _cells(shown, standing, width), rest, stages)
 
 

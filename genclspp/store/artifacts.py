@@ -3,6 +3,7 @@
     outputs/artifacts/<stage>/<key>/manifest.json   written last, then the folder is renamed into place
     outputs/artifacts/<stage>/<key>.partial/        where a stage works, and may resume what it finds there
     outputs/artifacts/<stage>/<key>.lock            one process computes, the others wait and reuse
+    outputs/artifacts/<stage>/<key>.damaged/        what was found to differ from its manifest
 
 The key hashes the stage's name, its version and its inputs, so it is known before the stage runs. Keys chain: an
 artifact that is an input is hashed by its own key. There is no "latest": a folder with a manifest is complete,
@@ -13,7 +14,6 @@ import hashlib
 import inspect
 import json
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,12 +23,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from genclspp.store import meter
-from genclspp.store.files import sync, write_json
-from genclspp.store.keys import NotKnownYet, digest, hash_of, plain
-from genclspp.store.origin import commit, versions
-
-LARGE = 2**28  # bytes; a larger file is hashed once in a process, all others at every use
+from genclspp.store import filesystem, meter
+from genclspp.store.files import sync
+from genclspp.store.keys import NotKnownYet, hash_of, plain
+from genclspp.store.manifests import damage, write_manifest
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -137,7 +135,7 @@ class Store:
 
     def holds(self, artifact: Artifact) -> bool:
         """Whether an artifact is finished and unchanged."""
-        return artifact.key is not None and artifact.path.exists() and not _damage(artifact.path)
+        return artifact.key is not None and artifact.path.exists() and not damage(artifact.path)
 
     def carry_out(
         self,
@@ -154,24 +152,19 @@ class Store:
 
         Raises ValueError if the key of `step` is not known yet.
         """
-
         artifact = step.artifact
         if artifact.key is None:
             raise ValueError(f"the stage {artifact.stage!r} depends on a stage that has not run yet")
         if self.holds(artifact):  # without the lock, which a finished artifact does not need
             return False
         folder, partial_folder = artifact.path, artifact.path.with_name(f"{artifact.key}.partial")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # The operating system releases the lock of a process that dies; the lock file itself is left behind.
-        with _lock(folder, waits):
+        filesystem.check(self.root)
+        folder.parent.mkdir(exist_ok=True)
+        with _lock(folder.with_name(f"{artifact.key}.lock"), waits):
             if self.holds(artifact):  # another process may have finished it while we waited
                 return False
-            if (
-                folder.exists()
-            ):  # removed under the lock only, or it might be one that another process has just made
-                damage = _damage(folder)
-                warnings.warn(f"the artifact {folder} is damaged ({damage}); computing it again", stacklevel=2)
-                shutil.rmtree(folder)
+            if folder.exists():  # moved under the lock only, or it might be one that another process has just made
+                _set_aside(folder)
             partial_folder.mkdir(exist_ok=True)  # it exists if an earlier attempt was interrupted
             with around() as given:
                 can_measure, start = meter.restart(), time.monotonic()
@@ -195,56 +188,33 @@ class Store:
 
 
 @contextmanager
-def _lock(folder: Path, waits: bool) -> Iterator[None]:
+def _lock(path: Path, waits: bool) -> Iterator[None]:
     """The right to compute an artifact; raises `Busy` if another process has it and we do not wait."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    lock = FileLock(f"{folder}.lock")
+    if not waits and not filesystem.has_locks(path.parent):  # whoever does not wait was told what to compute
+        yield
+        return
+    lock = filesystem.lock(path)
     try:
         lock.acquire(blocking=waits)
     except Timeout:
-        raise Busy(f"another process computes {folder}") from None
-    except NotImplementedError:  # a file system without locks, where whoever does not wait is told what to compute
-        if waits:
-            raise
+        raise Busy(f"another process has {path}") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished artifact: what it is of, digests of its files, and what computing it took."""
-    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-
-
-def _damage(folder: Path) -> str | None:
-    """How an artifact differs from its manifest, in words; None if it does not."""
-    try:
-        files = manifest(folder)["files"]
-    except (OSError, ValueError, KeyError):
-        return "its manifest cannot be read"
-    for name, known in files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if _digest(path) != known:
-            return f"{name} was changed"
-    return None
-
-
-_HASHES: dict[tuple[int, int, int, int], str] = {}  # of large files, by what changes when they do
-
-
-def _digest(path: Path) -> str:
-    """The hash of a file; that of a large one is remembered, also under another name, until it changes."""
-    found = path.stat()
-    if found.st_size <= LARGE:
-        return digest(path)
-    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if state not in _HASHES:
-        _HASHES[state] = digest(path)
-    return _HASHES[state]
+def _set_aside(folder: Path) -> None:
+    """Move a damaged artifact out of the way, in place of one that was damaged before, and say so."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    found = damage(folder)
+    if aside.exists():
+        shutil.rmtree(aside)
+    folder.rename(aside)
+    told = f"the artifact {folder} is damaged ({found}); it is set aside in {aside.name} and computed again"
+    warnings.warn(told, stacklevel=3)
 
 
 def _finish(folder: Path, step: Step, used: Mapping[str, Any]) -> None:
@@ -252,29 +222,9 @@ def _finish(folder: Path, step: Step, used: Mapping[str, Any]) -> None:
 
     used: what computing took: seconds, peak bytes of memory (None if unknown), device
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
-    for path in files:
-        sync(path)
-    written = {
-        "stage": step.stage.name,
-        "version": step.stage.version,
-        "inputs": {name: outline(value) for name, value in step.inputs.items()},
-        "files": {str(path.relative_to(folder)): _digest(path) for path in files},
-        **used,
-        "work": vars(step.work),
-        "bytes": sum(path.stat().st_size for path in files),
-        "versions": versions(),
-        "threads": _threads(),
-        "commit": commit(),
-    }
-    write_json(folder / "manifest.json", written)
-    sync(folder)
-
-
-def _threads() -> int | None:
-    """How many threads torch computes with; None where no stage has imported it yet."""
-    torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch else None
+    inputs = {name: outline(value) for name, value in step.inputs.items()}
+    of = {"stage": step.stage.name, "version": step.stage.version, "inputs": inputs}
+    write_manifest(folder, {**of, **used, "work": vars(step.work)})
 
 
 def outline(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,21 @@ def write_text(path: Path, text: str) -> None:
     """Write text atomically: to a temporary file beside `path`, which is synced and then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # on a full disk, it would take the last room
+        raise
+
+
+def drop_partial(folder: Path) -> None:
+    """Remove the temporary files of `write_text` that a process has left in a folder when it was killed."""
+    for path in folder.rglob(".*.partial"):
+        path.unlink()
 
 
 def sync(path: Path) -> None:
@@ -32,3 +43,11 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def link(path: str, to: str) -> None:
+    """A hard link, or a copy where the file system has no hard links."""
+    try:
+        os.link(path, to)
+    except OSError:
+        shutil.copy2(path, to)

@@ -3,6 +3,9 @@
 A checkpoint of a small LLM takes gigabytes, so it is written by the clock: never in a short training, and in a
 long one so rarely that writing takes a twentieth of the time at most. The result does not depend on when
 checkpoints are written.
+
+A checkpoint counts once it is sealed: the seal holds a digest of each file that a run needs to resume from there.
+One that was cut off or changed is passed over, for an earlier one or the beginning.
 """
 
 import json
@@ -14,7 +17,12 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from genclspp.store.files import write_json
+from genclspp.store.manifests import file_digest
+
 CHECKPOINTS = "checkpoints"  # the folder in which a stage keeps them
+BEST, FOCUS = "best-*", "focus"  # what RL keeps beside them, and needs to resume: policies, choices of rows
+SEAL = "seal.json"
 SECONDS = 120.0  # at least, between two checkpoints
 TIMES = 20  # … and this often as long as the last one took to write
 clock = time.monotonic  # a name of its own, so that a test need not wait
@@ -45,6 +53,7 @@ class Checkpoints(TrainerCallback):
             self._asked = now
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
         self._last = clock()
         self._took = self._last - self._asked
 
@@ -54,15 +63,35 @@ def forget_checkpoints(out: Path) -> None:
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
+def seal(checkpoint: Path) -> None:
+    """Declare a checkpoint complete, then remove the earlier ones, of which it takes the place."""
+    out = checkpoint.parent.parent
+    needed = [*checkpoint.rglob("*"), *out.glob(f"{BEST}/**/*"), *out.glob(f"{FOCUS}/*")]
+    files = sorted(path for path in needed if path.is_file() and path.name != SEAL)
+    write_json(checkpoint / SEAL, {path.relative_to(out).as_posix(): file_digest(path) for path in files})
+    for other in checkpoint.parent.glob("checkpoint-*"):
+        if other != checkpoint:
+            shutil.rmtree(other)
+
+
+def resume(out: Path) -> Path | None:
+    """The checkpoint to resume from, if any. What was chosen after it is forgotten, to be chosen again."""
+    checkpoint = last_checkpoint(out / CHECKPOINTS)
+    known = _sealed(checkpoint) if checkpoint else {}
+    for path in out.glob(f"{FOCUS}/*"):
+        if path.relative_to(out).as_posix() not in known:
+            path.unlink()
+    return checkpoint
+
+
 def last_checkpoint(folder: Path) -> Path | None:
-    """The latest complete checkpoint in `folder`, if any."""
-    whole = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
-    return max(whole, key=_step, default=None)
+    """The latest checkpoint in `folder` that is complete and unchanged, if any."""
+    return next(filter(_is_whole, reversed(_complete(folder))), None)
 
 
 def describe_interruption(step: int, steps: int, folder: Path) -> str:
     """What an interruption after `step` of `steps` costs; `folder` holds the checkpoints."""
-    last = last_checkpoint(folder)
+    last = next(reversed(_complete(folder)), None)
     again = step - (_step(last) if last else 0)
     kept = f"checkpoint of step {_step(last)}" if last else "no checkpoint yet"
     lost = "1 step" if again == 1 else f"{again} steps"
@@ -73,10 +102,20 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
 
 
-def _is_complete(checkpoint: Path) -> bool:
-    # transformers writes checkpoints in place, `trainer_state.json` last (a contract test checks that).
+def _complete(folder: Path) -> list[Path]:
+    """The sealed checkpoints, in order."""
+    return sorted((path.parent for path in folder.glob(f"checkpoint-*/{SEAL}")), key=_step)
+
+
+def _sealed(checkpoint: Path) -> dict[str, str]:
+    """File, relative to the folder of the stage -> its digest."""
+    return json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether all files under the seal are unchanged."""
+    out = checkpoint.parent.parent
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return all(file_digest(out / name) == known for name, known in _sealed(checkpoint).items())
+    except (OSError, ValueError, AttributeError):
         return False
-    return any(checkpoint.glob("*.safetensors"))

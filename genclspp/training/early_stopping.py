@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from transformers import TrainerCallback
 
 from genclspp.progress import Watch
 from genclspp.settings import RlSettings
-from genclspp.store.files import write_json
+from genclspp.store.files import link, write_json
 from genclspp.suggest import UserError
 from genclspp.training.expected_trainer import objective_terms
 from genclspp.trees import scoring
@@ -164,9 +163,9 @@ class EarlyStopping(TrainerCallback):
         return check.rank(self._settings.best)
 
     def adopt(self, folder: str) -> None:
-        """Put the best policy into `out/folder` as the result, by hard links; `forget` removes the other copy."""
+        """Put the best policy into `out/folder` as the result, linked if possible; `forget` removes the other."""
         shutil.rmtree(self._out / folder, ignore_errors=True)
-        shutil.copytree(self._out / f"best-{self.best().step}" / folder, self._out / folder, copy_function=os.link)
+        shutil.copytree(self._out / f"best-{self.best().step}" / folder, self._out / folder, copy_function=link)
 
     def forget(self) -> None:
         """Remove the kept policies, which only an interrupted run needs."""

@@ -64,7 +64,7 @@ def fit(
 
     raises: UserError if the policy gives NaN: at the start with `held_out`, at the end without
     """
-    from genclspp.training.checkpoints import forget_checkpoints
+    from genclspp.training.checkpoints import FOCUS, forget_checkpoints
     from genclspp.training.trainer import Listener, check_finite, count_trained, train
 
     model = weights.load(policy, train=True, lora=lora, seed=seed)
@@ -89,7 +89,7 @@ def fit(
     forget_checkpoints(out)
     if stopping:
         stopping.forget()
-    for name in ("start", "focus"):
+    for name in ("start", FOCUS):
         shutil.rmtree(out / name, ignore_errors=True)
 
 
@@ -107,6 +107,7 @@ def select_rows(model: Any, problem: Problem) -> "tuple[Dataset, list[Focus]]":
     """The training data, and a callback that selects its rows anew in every epoch, if `rl.focus` asks for that."""
     from datasets import Dataset
 
+    from genclspp.training.checkpoints import FOCUS
     from genclspp.training.focus import Focus
 
     settings, prompts, seed = problem.settings, problem.prompts, problem.seed
@@ -115,7 +116,7 @@ def select_rows(model: Any, problem: Problem) -> "tuple[Dataset, list[Focus]]":
         return Dataset.from_list(settings.learner.rows(model, problem, some)), []
     assess = _build_assessment(problem.policy, prompts)
     rows = settings.learner.rows(model, problem, prompts)
-    focus = Focus(rows, len(some.items), assess, settings.solved, seed, problem.out / "focus")
+    focus = Focus(rows, len(some.items), assess, settings.solved, seed, problem.out / FOCUS)
     return focus.dataset(), [focus]
 
 

@@ -12,7 +12,7 @@ from transformers import PrinterCallback, TrainerCallback
 from genclspp.progress import Watch
 from genclspp.section import SEEDS, Bounds
 from genclspp.suggest import UserError, hint
-from genclspp.training.checkpoints import CHECKPOINTS, Checkpoints, describe_interruption, last_checkpoint
+from genclspp.training.checkpoints import CHECKPOINTS, Checkpoints, describe_interruption, resume
 
 CURVES = "training.jsonl"
 Arguments = TypeVar("Arguments")
@@ -78,7 +78,7 @@ def build_arguments(
         "disable_tqdm": True,
         "logging_strategy": "steps",
         "save_strategy": "no",  # but for those that `Checkpoints` asks for
-        "save_total_limit": 1,
+        "save_total_limit": None,  # `Checkpoints` removes earlier ones once a checkpoint is sealed
         "dataloader_pin_memory": False,
         "use_cpu": not torch.cuda.is_available(),
         "bf16": precision == "bfloat16",
@@ -145,7 +145,7 @@ class Listener(TrainerCallback):
 
 
 def train(trainer: Any, out: Path) -> dict[str, float]:
-    """Train, from the last complete checkpoint if there is one; leave the curves in `out`.
+    """Train, from the last whole checkpoint if there is one; leave the curves in `out`.
 
     A trainer whose state is not always complete in a checkpoint has a method `may_save`, see `Checkpoints`.
 
@@ -154,7 +154,7 @@ def train(trainer: Any, out: Path) -> dict[str, float]:
     """
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Checkpoints(getattr(trainer, "may_save", lambda: True)))
-    checkpoint = last_checkpoint(out / CHECKPOINTS)
+    checkpoint = resume(out)
     try:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except KeyboardInterrupt as stopped:

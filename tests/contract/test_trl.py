@@ -1,13 +1,12 @@
 """The promises of TRL and transformers that we lean on, and the traps that we walk around."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -17,7 +16,7 @@ from genclspp.models.policy import Policy
 from genclspp.settings import ModelSettings
 from genclspp.store.artifacts import Store
 from genclspp.training import sft
-from genclspp.training.checkpoints import last_checkpoint
+from genclspp.training.checkpoints import CHECKPOINTS, last_checkpoint, seal
 from tests.tiny import TINY
 
 PLAIN = {"bf16": False, "gradient_checkpointing": False, "report_to": [], "disable_tqdm": True}
@@ -211,33 +210,28 @@ def test_fused_heads_would_skip_the_transformation_of_bert(minilm):
 # Checkpoints
 
 
-def checkpoint(folder: Path, step: int, state: str | None, weights: str | None = "model.safetensors") -> None:
-    path = folder / f"checkpoint-{step}"
-    path.mkdir(parents=True)
-    if weights:
-        (path / weights).touch()
-    if state is not None:
-        (path / "trainer_state.json").write_text(state)
-
-
-def test_an_incomplete_checkpoint_is_taken_by_transformers_and_not_by_us(tmp_path):
-    checkpoint(tmp_path, 9, json.dumps({"global_step": 9}))
-    checkpoint(tmp_path, 10, json.dumps({"global_step": 10}), "adapter_model.safetensors")
-    checkpoint(tmp_path, 11, None)
-    checkpoint(tmp_path, 12, '{"global_st')
-    checkpoint(tmp_path, 13, json.dumps({"global_step": 13}), None)
-    assert get_last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-13")
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-
-
-def test_no_checkpoint_is_no_checkpoint(tmp_path):
+def test_a_checkpoint_that_was_cut_off_or_changed_is_taken_by_transformers_and_not_by_us(tmp_path):
+    folder = tmp_path / CHECKPOINTS
+    for step in (9, 10):
+        (folder / f"checkpoint-{step}").mkdir(parents=True)
+        (folder / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+        if step == 9:
+            seal(folder / "checkpoint-9")
+    assert get_last_checkpoint(str(folder)) == str(folder / "checkpoint-10")
+    assert last_checkpoint(folder) == folder / "checkpoint-9"
+    (folder / "checkpoint-9" / "trainer_state.json").write_text("{ }")
+    assert last_checkpoint(folder) is None
     assert last_checkpoint(tmp_path / "nowhere") is None
-    checkpoint(tmp_path, 1, None)
-    assert last_checkpoint(tmp_path) is None
 
 
-def test_the_state_of_a_checkpoint_is_written_last(tiny, tmp_path, monkeypatch):
-    """What `last_checkpoint` takes for the sign that a checkpoint is whole."""
+def test_a_checkpoint_is_on_the_disk_when_callbacks_are_told(tiny, tmp_path):
+    """`Checkpoints` then seals it; what would be written later would not be under its seal."""
+    found = []
+
+    class Looks(TrainerCallback):
+        def on_save(self, args, state, control, **_):
+            found.append({path.name: path.read_bytes() for path in (tmp_path / "checkpoint-1").iterdir()})
+
     args = SFTConfig(
         output_dir=str(tmp_path), max_steps=1, save_strategy="steps", save_steps=1, max_length=None, **PLAIN
     )
@@ -246,9 +240,9 @@ def test_the_state_of_a_checkpoint_is_written_last(tiny, tmp_path, monkeypatch):
         args,
         train_dataset=Dataset.from_list([sft.tokenise(tiny, " ", PROMPTS[0], "a")] * 2),
         processing_class=tokenizers.tokenizer(tiny),
+        callbacks=[Looks()],
     )
     trainer.train()
-    files = [path for path in (tmp_path / "checkpoint-1").iterdir() if path.name != "trainer_state.json"]
-    state = (tmp_path / "checkpoint-1" / "trainer_state.json").stat().st_mtime_ns
-    assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"} <= {path.name for path in files}
-    assert all(path.stat().st_mtime_ns <= state for path in files)
+    needed = {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
+    assert needed <= found[0].keys()
+    assert found == [{path.name: path.read_bytes() for path in (tmp_path / "checkpoint-1").iterdir()}]

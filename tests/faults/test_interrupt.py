@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from genclspp.runs.wandb_files import read_runs
-from genclspp.training.checkpoints import last_checkpoint
+from genclspp.training.checkpoints import last_checkpoint, seal
 from tests.cli import SAVING, Done, artifacts, finish, records, run, start, timeless
 
 STEPS = 60
@@ -93,11 +92,14 @@ def curve(outputs: Path) -> list[dict[str, float]]:
 
 def mark_checkpoints(outputs: Path) -> None:
     """Write into the curves of the checkpoints that they are theirs: these rows will not be computed again."""
-    for path in outputs.glob("artifacts/sft/*.partial/checkpoints/*/trainer_state.json"):
-        with suppress(json.JSONDecodeError):  # the one that the signal has cut off
-            state = json.loads(path.read_text())
-            state["log_history"] = [{**row, "kept": 1.0} for row in state["log_history"]]
-            path.write_text(json.dumps(state))
+    for folder in outputs.glob("artifacts/sft/*.partial/checkpoints"):
+        checkpoint = last_checkpoint(folder)
+        assert checkpoint is not None
+        path = checkpoint / "trainer_state.json"
+        state = json.loads(path.read_text())
+        state["log_history"] = [{**row, "kept": 1.0} for row in state["log_history"]]
+        path.write_text(json.dumps(state))
+        seal(checkpoint)
 
 
 @pytest.fixture(scope="module")

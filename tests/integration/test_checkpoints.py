@@ -15,7 +15,7 @@ from genclspp.prompts.draft import Prompt, Prompts
 from genclspp.settings import ModelSettings, SftSettings
 from genclspp.store.artifacts import Store
 from genclspp.training import checkpoints, sft
-from genclspp.training.checkpoints import CHECKPOINTS, SECONDS, TIMES, Checkpoints, describe_interruption
+from genclspp.training.checkpoints import CHECKPOINTS, SECONDS, TIMES, Checkpoints, describe_interruption, seal
 from tests.tiny import TINY
 
 ITEMS = tuple(Prompt(f"train-{k}", f"<|start|>{k}", "ab"[k % 2]) for k in range(8))
@@ -90,7 +90,7 @@ def test_an_interrupted_short_training_says_that_it_begins_again(tmp_path: Path,
 
 @given(st.lists(st.tuples(st.floats(0.1, 500), st.floats(0.01, 100), st.booleans(), st.booleans()), min_size=1))
 def test_writing_takes_a_twentieth_at_most_and_comes_as_soon_as_it_may(
-    steps: list[tuple[float, float, bool, bool]],
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[float, float, bool, bool]]
 ):
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
@@ -98,27 +98,29 @@ def test_writing_takes_a_twentieth_at_most_and_comes_as_soon_as_it_may(
         may_save = [True]
         asks = Checkpoints(lambda: may_save[0])
         control = SimpleNamespace(should_log=True, should_save=False, should_training_stop=False)
-        asks.on_train_begin(None, None, control)
+        args, state = SimpleNamespace(output_dir=tmp_path_factory.mktemp("out")), SimpleNamespace(global_step=1)
+        asks.on_train_begin(args, state, control)
         last, least = clock.now, SECONDS
         for seconds, writing, is_logged, is_whole in steps:
             clock.now += seconds
             control.should_log, control.should_save, may_save[0] = is_logged, False, is_whole
-            asks.on_step_end(None, None, control)
+            asks.on_step_end(args, state, control)
             assert control.should_save == (is_logged and is_whole and clock.now - last >= least)
             if control.should_save:
                 begun = clock.now
                 clock.now += writing
-                asks.on_save(None, None, control)
+                asks.on_save(args, state, control)
                 last, least = clock.now, max(SECONDS, TIMES * (clock.now - begun))
 
 
 def test_an_interruption_tells_what_it_costs(tmp_path: Path):
     folder = tmp_path / CHECKPOINTS
     assert "no checkpoint yet: 1 step will be computed again" in describe_interruption(1, 120, folder)
-    for step, content in ((40, "{}"), (50, "")):  # the second was cut off while it was written
+    for step in (40, 50):  # the second was cut off while it was written
         place = folder / f"checkpoint-{step}"
         place.mkdir(parents=True)
-        (place / "trainer_state.json").write_text(content)
         (place / "model.safetensors").touch()
+        if step == 40:
+            seal(place)
     told = describe_interruption(57, 120, folder)
     assert told == "interrupted at step 57 of 120, checkpoint of step 40: 17 steps will be computed again"

@@ -12,6 +12,7 @@ import pytest
 
 from genclspp.cli.sweep import timings
 from genclspp.runs.ledger import Entry, Ledger
+from genclspp.store.manifests import manifest
 from tests.cli import ROOT, TINY, TINY_RL, Done, Warm, artifacts, finish, records, run, start
 
 PARTS = """
@@ -257,8 +258,7 @@ def test_a_sweep_expects_a_stage_to_take_as_long_as_it_has_taken(warm: Warm, tmp
     words = ("-m", *TINY, "decode=ppl", "seed=0,1")
     warm.run(*words, outputs=tmp_path).require()
     kept, lost = artifacts(tmp_path, "sft")
-    told = json.loads((kept / "manifest.json").read_text(encoding="utf-8")) | {"seconds": 100}
-    (kept / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    (kept / "manifest.json").write_text(json.dumps({**manifest(kept), "seconds": 100}), encoding="utf-8")
     shutil.rmtree(lost)
     done = warm.run(*words, outputs=tmp_path).require()
     assert "cell 1/2 seed=0 · about 1m40 left" in done.out

@@ -58,6 +58,18 @@ def test_what_a_cell_still_needs_stays(tmp_path: Path):
     assert [leftover.folder for leftover in prune.find(tmp_path)] == [*gone]
 
 
+def test_what_was_damaged_goes_and_what_took_its_place_stays(tmp_path: Path):
+    ledger = Ledger(tmp_path / "results" / "dev")
+    ledger.note(Entry(1, "", "cell", steps=(("sft", "sft/a"),)), "pending")
+    kept = leave(tmp_path, "a")
+    waste = [leave(tmp_path, "a.damaged"), leave(tmp_path, "a.deleted")]
+    assert [leftover.folder for leftover in prune.find(tmp_path)] == waste
+    with FileLock(kept.with_name("a.lock")):
+        assert not any(leftover.delete() for leftover in prune.find(tmp_path))
+    assert all(leftover.delete() for leftover in prune.find(tmp_path))
+    assert sorted(path.name for path in kept.parent.iterdir()) == ["a", "a.lock"]
+
+
 def test_what_a_process_is_computing_stays(tmp_path: Path):
     folder = leave(tmp_path, "a.partial")
     with FileLock(folder.with_name("a.lock")):

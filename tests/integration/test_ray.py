@@ -9,7 +9,7 @@ import pytest
 
 from genclspp.runs import standing
 from genclspp.runs.ledger import Ledger
-from genclspp.store.artifacts import manifest
+from genclspp.store.manifests import manifest
 from tests.cli import TINY, Done, Warm, artifacts, records, run, timeless
 from tests.soak import Soak
 

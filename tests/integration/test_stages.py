@@ -1,6 +1,7 @@
 """What stages leave: policies that load, curves, rows; and how they go on after an interruption."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from genclspp.store.artifacts import Artifact, Store
 from genclspp.strategies.uncertainty import Uncertainty
 from genclspp.task import Task
 from genclspp.training import learners, rewards, rl, sft
-from genclspp.training.checkpoints import CHECKPOINTS, last_checkpoint
+from genclspp.training.checkpoints import CHECKPOINTS, SEAL, last_checkpoint
 from genclspp.training.trainer import CURVES
 from tests.tiny import TINY as SMALL
 
@@ -180,6 +181,47 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny, side, tmp_pat
     ] == whole  # the listener hears the first steps again
 
 
+@pytest.mark.usefixtures("checkpoint_at_every_step")
+def test_a_damaged_checkpoint_costs_time_and_nothing_else(tiny, side, tmp_path):
+    settings = SftSettings(args={**SFT_ARGS, "max_steps": 3})
+    sft.fit(tiny, side, settings, 0, Silent(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        sft.fit(tiny, side, settings, 0, Stops(after=3), tmp_path / "halted")
+    for place, name in enumerate(("model.safetensors", "optimizer.pt", SEAL)):
+        out = shutil.copytree(tmp_path / "halted", tmp_path / name)
+        path = out / CHECKPOINTS / "checkpoint-2" / name
+        content = path.read_bytes()
+        path.write_bytes((b"", content[:-1], b"0" + content[1:])[place])
+        watch = Stops(after=-1)
+        sft.fit(tiny, side, settings, 0, watch, out)
+        assert not differing(after(tiny, "sft", tmp_path / "whole"), after(tiny, "sft", out))
+        assert [row["step"] for row in watch.rows if "loss" in row] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("checkpoint_at_every_step")
+def test_rl_begins_again_without_the_policies_that_its_checkpoint_needs(tiny, side, tmp_path):
+    settings = RlSettings(
+        learner=learners.Expected(),
+        args={"max_steps": 3, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "logging_steps": 1},
+        examples=4,
+        focus="unsolved",
+        checks=3,
+    )
+
+    def fit(out: Path, watch: Silent) -> bytes:
+        rl.fit(tiny, side, side, REWARDS[:1], settings, None, 0, watch, out)
+        return (out / POLICY / "model.safetensors").read_bytes()
+
+    whole = fit(tmp_path / "whole", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "halted", Stops(after=3))
+    for pattern in ("best-*/policy/model.safetensors", "best-*/check.json", "focus/*.json"):
+        out = shutil.copytree(tmp_path / "halted", tmp_path / pattern.replace("/", " "))
+        for path in out.glob(pattern):
+            path.write_bytes(path.read_bytes()[:-1])
+        assert fit(out, Silent()) == whole
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -294,6 +336,8 @@ def test_scoring_goes_on_after_an_interruption_with_identical_rows(tiny, side, t
         out = tmp_path / f"cut{cut}"
         out.mkdir()
         (out / score.SCORES).write_bytes(content[:cut])
+        assert scored(tiny, side, out, batch_size=3) == whole
+        (out / score.SCORES).write_bytes(content[:cut] + b"\0" * 50 + b"\n")  # as after a power failure
         assert scored(tiny, side, out, batch_size=3) == whole
         assert (out / score.SCORES).read_bytes() == content
         assert (out / "summary.json").read_text() == (tmp_path / "whole" / "summary.json").read_text()

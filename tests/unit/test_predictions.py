@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genclspp.inference import predictions
@@ -41,6 +41,7 @@ def splits(draw: st.DrawFn) -> tuple[Predictions, Texts]:
     )
 
 
+@settings(deadline=None)  # the first one imports pyarrow
 @given(splits())
 def test_a_split_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, split: tuple[Predictions, Texts]):
     folder = tmp_path_factory.mktemp("predictions")

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genclspp.settings import Reward, SftSettings
-from genclspp.store import artifacts, keys
-from genclspp.store.artifacts import Artifact, Busy, Step, Store, manifest, stage
+from genclspp.store import filesystem, keys, manifests
+from genclspp.store.artifacts import Artifact, Busy, Step, Store, stage
 from genclspp.store.files import write_json
 from genclspp.store.keys import digest, key, plain
+from genclspp.store.manifests import manifest
 from genclspp.task import Example
 from genclspp.training import rewards, sft
 
@@ -342,13 +343,13 @@ def test_a_damaged_artifact_is_computed_again_and_that_is_said(tmp_path, harm, t
 def weights(text, out):
     """A large file, of which the disk holds little."""
     with (out / "weights").open("wb") as file:
-        file.truncate(artifacts.LARGE + 1)
+        file.truncate(manifests.LARGE + 1)
         file.write(str(text).encode())
 
 
 def test_a_large_file_is_hashed_once_and_again_after_a_change(tmp_path, monkeypatch):
     hashed = []
-    monkeypatch.setattr(artifacts, "digest", lambda path: hashed.append(path.name) or digest(path))
+    monkeypatch.setattr(manifests, "digest", lambda path: hashed.append(path.name) or digest(path))
     store, made = Store(tmp_path), step(tmp_path, 42, weights)
     store.carry_out(made)
     assert not any(store.carry_out(made) for _ in range(3))
@@ -368,9 +369,48 @@ def test_another_process_notices_what_has_happened_to_a_large_file(tmp_path, mon
     with path.open("r+b") as file:
         file.write(b"43")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # the disk did it
-    monkeypatch.setattr(artifacts, "_HASHES", {})
+    monkeypatch.setattr(manifests, "_HASHES", {})
     with pytest.warns(UserWarning, match="weights was changed"):
         assert store.carry_out(made)
+
+
+def test_what_is_damaged_again_takes_the_place_of_what_was_set_aside(tmp_path):
+    store, made = Store(tmp_path), step(tmp_path, "a")
+    store.carry_out(made)
+    folder = made.artifact.path
+    for content in ("first", "second"):
+        (folder / "calls.txt").write_text(content)
+        with pytest.warns(UserWarning, match=rf"set aside in {folder.name}\.damaged and computed again"):
+            assert store.carry_out(made)
+        assert (folder.with_name(f"{folder.name}.damaged") / "calls.txt").read_text() == content
+    assert (folder / "calls.txt").read_text() == "called\n"
+
+
+def test_a_changed_byte_of_a_manifest_is_noticed_unless_it_means_the_same(tmp_path):
+    store, made = Store(tmp_path), step(tmp_path, "a")
+    store.carry_out(made)
+    path = made.artifact.path / "manifest.json"
+    content = path.read_bytes()
+    told = manifest(path.parent)
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        if store.holds(made.artifact):
+            read = json.loads(path.read_bytes())
+            assert {name: read.get(name) for name in told} == told
+    path.write_bytes(content)
+    assert store.holds(made.artifact)
+
+
+def test_a_file_that_vanishes_while_it_is_looked_at_counts_as_damage(tmp_path, monkeypatch):
+    """As where another process has found it damaged, and sets the artifact aside."""
+    store, made = Store(tmp_path), step(tmp_path, "a")
+    store.carry_out(made)
+
+    def vanish(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(manifests, "digest", vanish)
+    assert not store.holds(made.artifact)
 
 
 def test_who_does_not_wait_is_told_that_another_computes(tmp_path):
@@ -382,11 +422,8 @@ def test_who_does_not_wait_is_told_that_another_computes(tmp_path):
 
 
 def test_who_does_not_wait_needs_no_locks(tmp_path, monkeypatch):
-    def acquire(self, **_):
-        raise NotImplementedError("this file system has no locks")
-
-    monkeypatch.setattr(FileLock, "acquire", acquire)
+    monkeypatch.setattr(filesystem, "has_locks", lambda folder: False)
     store, made = Store(tmp_path), step(tmp_path, "a")
-    with pytest.raises(NotImplementedError):
-        store.carry_out(made)
+    made.artifact.path.parent.mkdir(parents=True)
+    Path(f"{made.artifact.path}.lock").touch()  # of a process that died
     assert store.carry_out(made, waits=False)

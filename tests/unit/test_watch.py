@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -177,3 +178,13 @@ def test_only_one_sweep_can_be_watched(sweep: Path):
     Ledger(sweep / "results" / "other").note(entry(1, "done"), "done")
     done = subprocess.run(command(sweep, "other", "--watch"), cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (1, "error: --watch shows one sweep; found 2: pilot, other\n")
+
+
+def test_of_a_huge_sweep_what_needs_attention_is_listed():
+    states = {0: "failed", 700: "running"}
+    entries = [entry(number, states.get(number, "done")) for number in range(1000)]
+    lines = drawn(watch.board("pilot", Standing(entries, {}, NOW)), 120)
+    assert any(" failed " in line for line in lines)
+    assert any(" running " in line for line in lines)
+    assert sum(bool(re.search(r"cell\d+ +done ", line)) for line in lines) == watch.MOST - 2
+    assert "… and 500 done" in lines
