@@ -37,8 +37,10 @@ def test_a_search_names_its_best_trial_and_costs_nothing_again(warm: Warm, tmp_p
     again = warm.run(*words, outputs=tmp_path).require()
     assert trials(again) == trials(done)
     assert not again.computed()
-    other = warm.run(*words, "hydra.sweeper.sampler.seed=1", "name=other", outputs=tmp_path).require()
-    assert trials(other) != trials(done)
+    more = [word.replace("n_trials=4", "n_trials=5") for word in words]
+    longer = warm.run(*more, outputs=tmp_path).require()
+    assert [each.replace("/5", "/4") for each in trials(longer)[:4]] == trials(done)
+    assert longer.computed()["predict"] == 1
 
 
 def test_a_failed_trial_does_not_end_the_search(warm: Warm, tmp_path: Path):
