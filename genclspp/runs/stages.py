@@ -9,13 +9,14 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from genclspp.store.files import write_json
+from genclspp.suggest import UserError
 
 
 def _now() -> str:
@@ -73,13 +74,17 @@ def computing(sweep: Path, role: str, artifact: str) -> Iterator[None]:
 
 
 def read(sweep: Path) -> dict[str, Entry]:
-    """Artifact, "stage/key" -> its entry."""
+    """Artifact, "stage/key" -> its entry; raises UserError for one that cannot be read."""
     found = {}
     for path in sorted((sweep / "ledger" / "stages").glob("*.json")):
-        with suppress(FileNotFoundError):  # it has just been finished
+        try:
             entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
-            is_lost = entry.state == "running" and not entry.is_alive
-            found[entry.artifact] = replace(entry, state="died") if is_lost else entry
+        except FileNotFoundError:  # it has just been finished
+            continue
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is not an entry of a ledger ({error}); it can be removed") from None
+        is_lost = entry.state == "running" and not entry.is_alive
+        found[entry.artifact] = replace(entry, state="died") if is_lost else entry
     return found
 
 
