@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from genclspp.settings import Cell
 from genclspp.store.artifacts import Step
+from genclspp.suggest import UserError
 
 if TYPE_CHECKING:
     from genclspp.runs.outlook import Outlook
@@ -16,6 +17,16 @@ SLOTS = (1, 2, 4, 8, 16, 64)  # that a plan tells the time of
 def is_plan(hydra: Any) -> bool:
     """Whether the sweep, or the cell, is to be planned and shown only."""
     return hydra.runtime.choices.get("hydra/launcher") == "plan"
+
+
+def require_sweep(hydra: Any) -> None:
+    """Raise UserError where one cell is to be run by what runs sweeps."""
+    for group, alone in (("launcher", ("basic", "plan")), ("sweeper", ("basic",))):
+        chosen = hydra.runtime.choices.get(f"hydra/{group}")
+        if chosen not in (None, *alone):
+            raise UserError(
+                f"hydra/{group}={chosen} is for sweeps, and this is one cell; expected -m"
+            )
 
 
 def show_plan(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> None:

@@ -25,6 +25,7 @@ def run(config: DictConfig) -> float | None:
     try:
         cell = effects.without_idle_words(compose.cell(config))
         if HydraConfig.get().mode is RunMode.RUN:  # a sweep has been checked as a whole
+            launchers.require_sweep(HydraConfig.get())
             effects.check(HydraConfig.get(), [cell])
             if launchers.is_plan(HydraConfig.get()):
                 launchers.show_plan([cell], [pipeline.plan(cell, sweep.memory(cell.outputs)).steps])

@@ -1,5 +1,6 @@
 """`hydra/launcher=ray`: the records of one process, and a stage that breaks costs the cells that need it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,12 +116,21 @@ def test_what_cannot_be_is_said_in_a_sentence(words: list[str], sentence: str, w
     assert "Traceback" not in done.err
 
 
+def test_one_cell_needs_no_launcher(warm: Warm, tmp_path: Path):
+    done = warm.run(*TINY, "hydra/launcher=ray", outputs=tmp_path)
+    assert done.code == 1
+    assert (
+        done.err == "error: hydra/launcher=ray is for sweeps, and this is one cell; expected -m\n"
+    )
+
+
 @pytest.mark.slow
 def test_a_running_cluster_is_used_and_outlives_the_sweep(tmp_path: Path):
     def command(*words: str) -> None:
         subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *words], check=True, capture_output=True)
 
-    command("start", "--head", "--port=6398", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats")
+    start = ("start", "--head", "--include-dashboard=false", "--disable-usage-stats")
+    command(*start, "--port=6398", "--num-cpus=2", "--num-gpus=1")  # a GPU that is counted and not used
     try:
         words = ("-m", *TINY, "decode=ppl,greedy", "hydra/launcher=ray", "hydra.launcher.address=127.0.0.1:6398")
         two = "hydra.launcher.resources.sft.num_cpus=2"
@@ -130,6 +140,8 @@ def test_a_running_cluster_is_used_and_outlives_the_sweep(tmp_path: Path):
     finally:
         command("stop")
     assert first.computed()["sft"] == 1
+    wheres = re.findall(r"^  (?:sft|score|complete)\w* +computed in .* \((\d+)\)", first.out, re.MULTILINE)
+    assert len(set(wheres)) == len(wheres) > 3  # a process that had a GPU has ended, and given its memory back
     assert not again.computed()
     threads = {path.parent.name: manifest(path)["threads"] for path in artifacts(tmp_path)}
     assert (threads["sft"], threads["score"]) == (2, 1)
