@@ -12,6 +12,11 @@ def is_plan(hydra: Any) -> bool:
     return hydra.runtime.choices.get("hydra/launcher") == "plan"
 
 
+def is_in_process(hydra: Any) -> bool:
+    """Whether the cells of the sweep run in this process, one after the other."""
+    return hydra.launcher._target_.endswith("BasicLauncher")
+
+
 def show_plan(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> None:
     """Print what the cells would compute."""
     from rich.console import Console
