@@ -175,11 +175,12 @@ class Composed:
     """Stands for the `load_sweep_config` of a loader, but for jobs that are composed already."""
 
     loader: Any
-    jobs: Mapping[Words, DictConfig]
+    jobs: dict[Words, DictConfig]
 
     def __call__(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         again = type(self.loader).load_sweep_config
-        return self.jobs.get(tuple(sweep_overrides)) or again(self.loader, master_config, sweep_overrides)
+        found = self.jobs.pop(tuple(sweep_overrides), None)  # each is run once, and is large
+        return found or again(self.loader, master_config, sweep_overrides)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"loader": self.loader, "jobs": {}}  # a launcher sends the loader with each job to another process

@@ -24,9 +24,12 @@ def require_sweep(hydra: Any) -> None:
     for group, alone in (("launcher", ("basic", "plan")), ("sweeper", ("basic",))):
         chosen = hydra.runtime.choices.get(f"hydra/{group}")
         if chosen not in (None, *alone):
-            raise UserError(
-                f"hydra/{group}={chosen} is for sweeps, and this is one cell; expected -m"
-            )
+            raise UserError(f"hydra/{group}={chosen} is for sweeps, and this is one cell; expected -m")
+
+
+def is_in_process(hydra: Any) -> bool:
+    """Whether the cells of the sweep run in this process, one after the other."""
+    return hydra.launcher._target_.endswith("BasicLauncher")
 
 
 def show_plan(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> None:

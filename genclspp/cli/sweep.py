@@ -56,6 +56,8 @@ class Sweep(Callback):
             Terminal().sweep(cells[0].sweep, len(cells), Sweep.outlook.shared())
             for sentence in told:
                 Terminal().warn(sentence)
+            if launchers.is_in_process(config.hydra):
+                Sweep.outlook = Sweep.outlook.without_inputs()
         if Sweep.search:
             Terminal().search(str(config.name), Sweep.search.count, Sweep.search.objective)
 
@@ -85,6 +87,9 @@ class Sweep(Callback):
         for cell in outlook.cells:
             Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))
         Sweep.outlook = outlook
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
+        job_return.cfg = job_return.hydra_cfg = None  # nobody reads them, and Hydra keeps those of all jobs
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         end()

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from statistics import fmean
 
@@ -22,6 +22,10 @@ class Outlook:
     cells: Sequence[Cell]
     steps: Sequence[Sequence[Step]]
     notes: Sequence[str] = ()
+
+    def without_inputs(self) -> "Outlook":
+        """The same without the inputs of steps, which hold texts: for who plans a cell again when it runs."""
+        return Outlook(self.cells, [[_without_inputs(step) for step in steps] for steps in self.steps])
 
     def entry(self, cell: Cell) -> Entry:
         """The cell's entry in the ledger, with its place in the sweep and what tells it apart there."""
@@ -62,6 +66,12 @@ class Outlook:
     @cached_property
     def _apart(self) -> list[dict[str, str]]:
         return tell_apart(self._words)
+
+
+def _without_inputs(step: Step) -> Step:
+    light = Step(step.store, partial(step.call.func), step.role)
+    vars(light)["artifact"] = step.artifact  # as its property would find it from the inputs
+    return light
 
 
 def steps_of(steps: Sequence[Step]) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,9 @@ from genclspp.store.artifacts import Artifact, Step, Store
 from genclspp.store.keys import key
 
 T = TypeVar("T")
+# What holds the texts of a data set, or as many. To load or render one of them again takes seconds at most.
+LARGE = ("task", "validation examples", "prompts", "mining prompts", "a part of prompts", "fixed demonstrations")
+MOST = 64  # of each of them
 
 
 @dataclass
@@ -51,6 +54,8 @@ class Plan:
 class Memory:
     """What a process has loaded, rendered and looked up, shared by cells that need the same.
 
+    Of what is large, it keeps the latest: cells that differ in their data share nothing.
+
     computed: keys of artifacts that were computed while planning, and whose status line is still to be printed
     failed:   key of a step that has failed -> why, in one sentence
     seconds:  role -> seconds of each step that was computed
@@ -60,7 +65,7 @@ class Memory:
 
     def __init__(self, is_checked: bool = False) -> None:
         self.is_checked = is_checked
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, dict[str, Any]] = {}  # kind of large values, or "" for all others -> name -> value
         self.computed: set[str] = set()
         self.failed: dict[str, str] = {}
         self.seconds: dict[str, list[float]] = {}
@@ -68,10 +73,13 @@ class Memory:
 
     def once(self, make: Callable[[], T], what: str, *of: Any) -> T:
         """The value of `make()`, called once per `what` and key of the values `of`."""
+        known = self._known.setdefault(what if what in LARGE else "", {})
         name = f"{what} {key(*of)}"
-        if name not in self._known:
-            self._known[name] = make()
-        return self._known[name]
+        value = known.pop(name) if name in known else make()
+        known[name] = value  # the latest is the last one
+        if what in LARGE and len(known) > MOST:
+            del known[next(iter(known))]
+        return value
 
     def news(self, notes: Iterable[str]) -> list[str]:
         """Those of the notes that were not told before. They are now: a sweep says a thing once."""

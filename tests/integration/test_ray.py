@@ -119,9 +119,7 @@ def test_what_cannot_be_is_said_in_a_sentence(words: list[str], sentence: str, w
 def test_one_cell_needs_no_launcher(warm: Warm, tmp_path: Path):
     done = warm.run(*TINY, "hydra/launcher=ray", outputs=tmp_path)
     assert done.code == 1
-    assert (
-        done.err == "error: hydra/launcher=ray is for sweeps, and this is one cell; expected -m\n"
-    )
+    assert done.err == "error: hydra/launcher=ray is for sweeps, and this is one cell; expected -m\n"
 
 
 @pytest.mark.slow
