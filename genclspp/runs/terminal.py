@@ -150,7 +150,8 @@ class Terminal:
 def quiet(log: Path, console: Console) -> None:
     """Send log messages and warnings to the file `log`; warnings of our own are also printed."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    handler = _Log(log, encoding="utf-8")
+    logging.raiseExceptions = False  # a full disk is for the run to tell, not for every message, ours or wandb's
+    handler = logging.FileHandler(log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for old in logging.getLogger().handlers[:]:
         logging.getLogger().removeHandler(old)
@@ -167,12 +168,6 @@ def quiet(log: Path, console: Console) -> None:
             console.print(f"  [yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
 
     warnings.showwarning = show  # type: ignore[assignment]
-
-
-class _Log(logging.FileHandler):
-    """A log file. Where it cannot be written, as on a full disk, that is for the run to find out and to tell."""
-
-    def handleError(self, record: logging.LogRecord) -> None: ...
 
 
 class _Aloud(logging.Handler):

@@ -148,6 +148,7 @@ class Tracker:
             import wandb
             from wandb.errors import CommError
 
+            _disable_analytics()
             (self.root / "wandb").mkdir(parents=True, exist_ok=True)  # else wandb silently writes to /tmp
             mode = self._mode()
             if mode == "disabled":
@@ -202,6 +203,14 @@ class Tracker:
         if credentials is None and self.settings.mode == "online":
             warn_once("Weights & Biases has no API key, so runs stay offline (`wandb login` stores one)")
         return "offline" if credentials is None else "online"
+
+
+def _disable_analytics() -> None:
+    """wandb 0.31 reports errors to its makers, and waits for itself forever where its service does not start."""
+    with suppress(ImportError):  # of a version that does so elsewhere, or not at all
+        from wandb.analytics.opentelemetry import opentelemetry_proxy
+
+        opentelemetry_proxy.disable()
 
 
 def _define_goals(run: Any, names: Iterable[str]) -> None:
