@@ -164,7 +164,8 @@ def test_the_ledger_says_what_became_of_an_interrupted_sweep(tmp_path: Path):
                 break
         shown = status(tmp_path, "dev").require().out
         assert "1 running, 1 pending" in shown
-        assert re.search(r"^ *1 +zero_shot +running +\S+ +sft \d+ s(?: on \S+ \(\d+\))?, 0/6 *$", shown, re.MULTILINE), shown
+        running = r"^ *1 +zero_shot +running +\S+ +sft \d+ s(?: on \S+ \(\d+\))?, 0/6 *$"
+        assert re.search(running, shown, re.MULTILINE), shown
         process.send_signal(end)
         finish(process)
         first, second = Ledger(tmp_path / "results" / "dev").read()
