@@ -117,7 +117,8 @@ def _what_to_mend(error: BaseException) -> str | None:
         return f"{several[1]}={several[2]} names several values; {wanted}"
     choice = re.match(r"In '[^']*': Could not find '([^']+)'", text) or re.match(r"Could not find '([^']+)'", text)
     if choice and "Available options" in text:
-        group, _, name = choice[1].rpartition("/")
+        is_hydra = choice[1].startswith("hydra/")  # whose groups have groups; a name of ours may be a path
+        group, _, name = choice[1].rpartition("/") if is_hydra else choice[1].partition("/")
         known = [line for line in lines[lines.index(_line(lines, "Available options")) + 1 :] if " " not in line]
         return f"unknown choice {group}={name}; {suggestions.own(group, name) or hint(name, known)}"
     missing = re.search(r"Could not override '([^']+)'", text)
