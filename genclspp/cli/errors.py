@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -54,11 +55,14 @@ def state(error: Exception) -> Literal["failed", "skipped"]:
 
 
 def _log_file() -> Path:
-    """The file that log messages go to; before there is one, `errors.log` among the logs."""
+    """The file that log messages go to; before there is one, `errors.log` among the logs, whose folder is made."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             return Path(handler.baseFilename)
-    return _outputs() / "logs" / "errors.log"
+    log = _outputs() / "logs" / "errors.log"
+    with suppress(OSError):  # which may be what is to be told
+        log.parent.mkdir(parents=True, exist_ok=True)
+    return log
 
 
 def _outputs() -> Path:
@@ -70,7 +74,6 @@ def _outputs() -> Path:
 def _write_traceback(log: Path, sentence: str, error: Exception, is_bug: bool) -> None:
     text = f"{sentence}\n{''.join(traceback.format_exception(error))}"
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as failed:  # which may be what the error is about; a bug must not get lost with it

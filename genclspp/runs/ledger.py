@@ -72,6 +72,8 @@ class Ledger:
 
     def note(self, entry: Entry, state: State, sentence: str = "", log: str = "", since: str = "") -> None:
         """Write what a cell is from now on, or `since` a time."""
+        if state == "failed" and not self.folder.is_dir():
+            return  # it has vanished under the cell, and its place is left free for it
         since = since or datetime.now(UTC).isoformat(timespec="seconds")
         written = replace(entry, state=state, since=since, sentence=sentence, log=log)
         write_json(self._path(entry.record), asdict(written))

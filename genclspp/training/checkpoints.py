@@ -19,6 +19,7 @@ from transformers import TrainerCallback
 
 from genclspp.store.files import write_json
 from genclspp.store.manifests import file_digest
+from genclspp.suggest import UserError
 
 CHECKPOINTS = "checkpoints"  # the folder in which a stage keeps them
 BEST, FOCUS = "best-*", "focus"  # what RL keeps beside them, and needs to resume: policies, choices of rows
@@ -40,11 +41,16 @@ class Checkpoints(TrainerCallback):
         self._may_save = may_save
         self._last = clock()  # when the last one was complete
         self._asked = self._took = 0.0
+        self._out: tuple[int, int] | None = None  # the folder of the stage
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._last = clock()
+        self._out = _identity(Path(args.output_dir).parent)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        out = Path(args.output_dir).parent
+        if _identity(out) != self._out:  # transformers makes it anew, and goes on apart from all that it held
+            raise UserError(f"the folder {out} has vanished while it was in use; put it back, and run this again")
         now = clock()
         is_due = now - self._last >= max(SECONDS, TIMES * self._took)
         # Checkpoints lack what the trainer has summed up for its next log, so they come right after a log.
@@ -100,6 +106,15 @@ def describe_interruption(step: int, steps: int, folder: Path) -> str:
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another of the same name; None where there is none."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _complete(folder: Path) -> list[Path]:

@@ -60,7 +60,10 @@ def copy(outputs: Path, to: Path) -> Path:
     return to
 
 
-@pytest.fixture(scope="module", params=CELLS)
+@pytest.fixture(
+    scope="module",
+    params=[name if name in ("lora", "head") else pytest.param(name, marks=pytest.mark.slow) for name in CELLS],
+)
 def cell(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """The words of a cell."""
     return (*TINY, *CELLS[request.param])
@@ -134,7 +137,7 @@ def swept(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outputs
 
 
-@pytest.mark.parametrize("how", ["flipped", "removed"])
+@pytest.mark.parametrize("how", ["flipped", pytest.param("removed", marks=pytest.mark.slow)])
 def test_a_sweep_outlives_damaged_manifests(warm: Warm, swept: Path, tmp_path: Path, how: str):
     outputs = copy(swept, tmp_path / "outputs")
     broken = artifacts(outputs)
@@ -148,7 +151,7 @@ def test_a_sweep_outlives_damaged_manifests(warm: Warm, swept: Path, tmp_path: P
     assert [*map(timeless, records(outputs))] == [*map(timeless, records(swept))]
 
 
-@pytest.mark.parametrize("what", ["*.json", "ledger/*.json"])
+@pytest.mark.parametrize("what", [pytest.param("*.json", marks=pytest.mark.slow), "ledger/*.json"])
 def test_damaged_records_and_ledgers_are_written_again(warm: Warm, swept: Path, tmp_path: Path, what: str):
     outputs = copy(swept, tmp_path / "outputs")
     for place, path in enumerate(sorted((outputs / "results" / "dev").glob(what))):

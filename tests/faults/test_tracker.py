@@ -24,6 +24,9 @@ runpy.run_path("run.py", run_name="__main__")
 """
 
 
+SCORING = pytest.param("artifacts/score/*.partial/scores.jsonl", marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("whole")
@@ -46,7 +49,7 @@ def services(process: int) -> Iterator[int]:
         yield from services(child)
 
 
-@pytest.mark.parametrize("reached", ["artifacts/sft/*.partial", "artifacts/score/*.partial/scores.jsonl"])
+@pytest.mark.parametrize("reached", ["artifacts/sft/*.partial", SCORING])
 def test_a_killed_service(warm: Warm, whole: Path, tmp_path: Path, reached: str):
     """While it starts, beside SFT; and in the middle of scoring."""
     killed: list[int] = []

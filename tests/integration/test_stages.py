@@ -198,6 +198,7 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(tiny, side, tmp_path):
         assert [row["step"] for row in watch.rows if "loss" in row] == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("checkpoint_at_every_step")
 def test_rl_begins_again_without_the_policies_that_its_checkpoint_needs(tiny, side, tmp_path):
     settings = RlSettings(
