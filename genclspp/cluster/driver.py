@@ -1,6 +1,7 @@
 """Carries out a sweep on slots: decides what starts when, and says what became of each cell."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,8 +91,8 @@ class Driver:
     def _job(self, task: Task) -> Job:
         cell = self.outlook.cells[task.cells[0]]
         key = task.name if task.step else None
-        threads = self.slots.threads(task.kind)
-        return Job(cell, key, self.outlook.entry(cell), threads, self._folder, self._log(task), self.explain)
+        entry, threads, log = self.outlook.entry(cell), self.slots.threads(task.kind), self._log(task)
+        return Job(cell, key, entry, threads, self._folder, log, self.explain, tuple(sys.argv[1:]))
 
     def _log(self, task: Task) -> str:
         """The file that the worker of a task writes, named by the step, or by the record of the cell."""

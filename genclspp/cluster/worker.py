@@ -30,6 +30,7 @@ class Job:
     folder:  that relative paths start from
     log:     the file that everything is written to, relative to `folder`
     explain: makes a sentence of an error, and writes its traceback to the log
+    words:   of the command line, which such sentences speak of
     """
 
     cell: Cell
@@ -39,6 +40,7 @@ class Job:
     folder: str
     log: str
     explain: Callable[[Exception], str]
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def work(job: Job) -> Outcome:
     from genclspp.store.artifacts import Busy
 
     os.chdir(job.folder)
+    sys.argv[1:] = job.words
     where = f"{socket.gethostname()} ({os.getpid()})"
     log = Path(job.log)
     log.parent.mkdir(parents=True, exist_ok=True)
