@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genclspp.trees.blockwise import BlockwiseMask
+
 
 def build_inputs(model: Any, tokens: list[int], mask: Tensor, depths: list[int], key_depths: list[int]) -> dict:
     """Keyword arguments for reading `tokens` after the tokens that are in the cache.
@@ -50,7 +52,8 @@ def build_masks(model: Any, mask: Tensor, depths: list[int], key_depths: list[in
             return build_block_mask(near.to(model.device))
         near = near.to(model.device)[None, None]  # one batch row, shared by all heads
         if config._attn_implementation == "sdpa":
-            return near
+            # A single node needs no blocks, and transformers packs its heads into nodes.
+            return BlockwiseMask.of(near) if near.device.type == "cpu" and len(mask) > 1 else near
         # Eager attention adds the mask to its scores.
         lowest = torch.finfo(model.dtype).min
         return torch.zeros(near.shape, dtype=model.dtype, device=model.device).masked_fill_(~near, lowest)

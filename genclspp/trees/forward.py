@@ -9,7 +9,8 @@ key/value cache holds exactly that path, and every node is read once:
 How wide should it be? Attention between unrelated nodes of a window is computed and then masked out, about 4 x
 hidden x layers x width operations per node, which favours narrow windows; every window costs the overhead of a
 call, which favours wide ones. `width` balances the two. One infinite window would read the whole tree in one call;
-one window per prompt would be the usual prefix cache.
+one window per prompt would be the usual prefix cache. Where attention works in blocks (`blockwise`), little is
+masked out; wider windows than these were tried there, and gain next to nothing.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
 
-from genclspp.trees import attention, forward
+from genclspp.trees import attention, blockwise, forward
+from genclspp.trees.blockwise import BlockwiseMask
 from genclspp.trees.forward import TreeCache, evaluating
 from genclspp.trees.support import in_float64, supports
 
@@ -75,6 +76,23 @@ def rewinds(change: Callable) -> Callable[[pytest.MonkeyPatch], None]:
     return plant
 
 
+def blocks(change: Callable) -> Callable[[pytest.MonkeyPatch], None]:
+    """A fault in blocks of three: `change` takes the runs that a block attends to, and their mask."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        right = BlockwiseMask.of.__func__  # type: ignore[attr-defined]
+
+        def wrong(kind: type, mask: torch.Tensor) -> BlockwiseMask:
+            made = right(kind, mask)
+            made.blocks = [change(*block) for block in made.blocks]
+            return made
+
+        patch.setattr(blockwise, "BLOCK", 3)
+        patch.setattr(BlockwiseMask, "of", classmethod(wrong))
+
+    return plant
+
+
 FAULTS = {
     "a node does not see itself": masks(lambda seen, behind: seen & (behind != 0)),
     "a node does not see its predecessor": masks(lambda seen, behind: seen & (behind != 1)),
@@ -93,6 +111,9 @@ FAULTS = {
     "the cache keeps a token too few": rewinds(
         lambda places, _: [*places[:-2], *places[-1:], *places[-1:]] if len(places) > 1 else places
     ),
+    "a block attends to its keys in reverse": blocks(lambda runs, bias: (runs[::-1], bias)),
+    "a block ignores its mask": blocks(lambda runs, bias: (runs, torch.zeros_like(bias))),
+    "the mask of a block is off by one": blocks(lambda runs, bias: (runs, bias.roll(1, 0))),
 }
 
 

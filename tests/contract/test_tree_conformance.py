@@ -28,7 +28,7 @@ from transformers import (
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from genclspp.trees import generation
+from genclspp.trees import blockwise, generation
 from genclspp.trees.forward import read_plain, read_tree
 from genclspp.trees.generation import write, write_plain
 from genclspp.trees.support import read, supports
@@ -95,6 +95,12 @@ OTHERS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """So that the small trees of these tests have many."""
+    monkeypatch.setattr(blockwise, "BLOCK", 5)
+
+
 def build(config, **changes):
     torch.manual_seed(0)
     # from_config notes the attention implementation in the configuration
@@ -140,6 +146,17 @@ def test_tree_reading_equals_plain_reading(name, attention, tree):
         assert said.logprobs == pytest.approx(expected, abs=1e-4)
         assert said.peaks == pytest.approx(readings[0].peaks, abs=1e-4)
     assert readings[0].tokens == len(tree.tokens) < readings[-1].tokens
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name != "gemma2"])
+def test_models_hand_the_mask_on_to_attention_in_blocks(name, tree, monkeypatch):
+    calls = []
+    right = blockwise.attend
+    monkeypatch.setattr(blockwise, "attend", lambda *given, **rest: calls.append(1) or right(*given, **rest))
+    model = build(READERS[name], attn_implementation="sdpa")
+    with torch.no_grad():
+        read_tree(model, tree, [True] * len(tree.tokens))
+    assert len(calls) == model.config.num_hidden_layers
 
 
 @pytest.mark.slow
