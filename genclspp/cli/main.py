@@ -39,6 +39,7 @@ def run(config: DictConfig) -> float | None:
             raise
         if not errors.is_told(error):  # it came before the cell began, so the ledger does not know
             print(f"error: {errors.report(error)}", file=sys.stderr)
+            sweep.Sweep.is_broken = True
         if config.failures == "stop":
             sweep.end(is_stopped=True)
         return None

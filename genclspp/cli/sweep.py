@@ -34,10 +34,12 @@ class Sweep(Callback):
 
     outlook: of the sweep that this process runs, if it runs a grid
     search:  what it runs instead, if Optuna chooses cells
+    is_broken: whether a cell failed before it began, so that the ledger does not know
     """
 
     outlook: ClassVar["Outlook | None"] = None
     search: ClassVar["Search | None"] = None
+    is_broken: ClassVar[bool] = False
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from rich.console import Console
@@ -112,7 +114,7 @@ def end(*, is_stopped: bool = False) -> None:
     table = searched.show if searched else partial(summary.show, results)
     is_whole = show_records(cells, table, is_stopped=is_stopped) and not (searched and searched.lost)
     aggregates.mirror(results, first.tracking, Path(first.outputs), first.sweep)
-    if not is_whole:
+    if Sweep.is_broken or not is_whole:
         raise SystemExit(1)
 
 
