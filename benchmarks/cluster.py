@@ -26,8 +26,9 @@ from genclspp.cluster.worker import Job, Outcome
 from genclspp.runs.ledger import Entry
 from genclspp.store.artifacts import Step, Store, Work, stage
 
-# Seconds of SmolLM2 on trec6 with 1,000 training and 500 test examples, two threads (docs/speed.md, docs/rl.md).
-TOOK = {"sft": 61.0, "rl": 120.0, "score": 14.0, "complete": 9.0, "predict": 0.4, "record": 0.3}
+# Seconds of SmolLM2 on two cores, rounded means: SFT, RL and scores of scripts/demo.sh (999 examples, 64 prompts in
+# RL, 200 test examples), completions of 300 questions of trec6.
+TOOK = {"sft": 123.0, "rl": 57.0, "score": 21.0, "complete": 13.0, "predict": 0.2, "record": 0.3}
 
 
 def _stage(name: str) -> Any:
