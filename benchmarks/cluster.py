@@ -26,8 +26,8 @@ from genclspp.cluster.worker import Job, Outcome
 from genclspp.runs.ledger import Entry
 from genclspp.store.artifacts import Step, Store, Work, stage
 
-# Seconds of SmolLM2 on two cores, rounded means: SFT, RL and scores of scripts/demo.sh (999 examples, 64 prompts in
-# RL, 200 test examples), completions of 300 questions of trec6.
+# Seconds of SmolLM2 on two cores, rounded means: SFT, RL and scores of scripts/demo.sh (999 training examples, 64
+# prompts in RL, 200 test examples), completions of 300 questions of trec6.
 TOOK = {"sft": 123.0, "rl": 57.0, "score": 21.0, "complete": 13.0, "predict": 0.2, "record": 0.3}
 
 
