@@ -106,7 +106,7 @@ def main() -> None:
     args, words = parser.parse_known_args()
     scorers, seeds = args.scorers.split(","), args.seeds.split(",")
     compose.register()
-    quiet(Path(args.outputs) / "logs" / "study_mining.log", Console(stderr=True))
+    quiet(Path(args.outputs) / "logs" / "study_mining.log", Terminal(Console(stderr=True)))
     mined = [mine(words, scorers, seed, args.outputs) for seed in seeds]
     table = Table("scorers", "confidence", *(f"seed {seed}" for seed in seeds), "hits", "marked", "rest")
     for scorer in scorers:

@@ -43,7 +43,7 @@ def show(config: DictConfig) -> None:
         if cell.method:
             raise UserError(f"method={cell.choices['method']} reads no prompt; expected method=generative")
         outputs = Path(cell.outputs)
-        quiet(outputs / "logs" / cell.sweep / "show_prompts.log", Console())
+        quiet(outputs / "logs" / cell.sweep / "show_prompts.log", Terminal())
         memory = Memory()
         pipeline.plan(cell, memory)  # to raise whatever would stop the cell
         untracked = replace(cell, tracking=TrackingSettings(backend="none"))

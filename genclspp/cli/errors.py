@@ -124,6 +124,8 @@ def _what_to_mend(error: BaseException) -> str | None:
         group, _, name = choice[1].rpartition("/") if is_hydra else choice[1].partition("/")
         known = [line for line in lines[lines.index(_line(lines, "Available options")) + 1 :] if " " not in line]
         return f"unknown choice {group}={name}; {suggestions.own(group, name) or hint(name, known)}"
+    if "BasicSweeper does not support sweep type" in text:
+        return "a grid takes key=A,B,…; an interval(…) needs hydra/sweeper=optuna"
     missing = re.search(r"Could not override '([^']+)'", text)
     if missing:
         at_home = suggestions.unknown_key(missing[1], sys.argv[1:])
@@ -188,10 +190,13 @@ def _near_key(key: str) -> str:
 def _in_another_choice(key: str) -> str | None:
     """Name a choice of the group that `key` begins with whose YAML has a key of the same name."""
     group, _, name = key.partition(".")
+    if group == "hydra" and "." in name:
+        sub, _, name = name.partition(".")
+        group = f"hydra/{sub}"
     for path in sorted((Path(CONF) / group).glob("*.yaml")):
         for found in suggestions.keys(OmegaConf.to_container(OmegaConf.load(path))):
             if found.rpartition(".")[2] == name.rpartition(".")[2]:
-                return f"{group}.{found} exists once {group}={path.stem} is chosen"
+                return f"{group.replace('/', '.')}.{found} exists once {group}={path.stem} is chosen"
     return None
 
 

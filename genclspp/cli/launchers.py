@@ -32,6 +32,16 @@ def is_in_process(hydra: Any) -> bool:
     return hydra.launcher._target_.endswith("BasicLauncher")
 
 
+def check_threads(hydra: Any, cells: Sequence[Cell]) -> None:
+    """Raise UserError where the threads of one process are set, and slots compute."""
+    for cell in cells:
+        if cell.threads is not None and hydra.runtime.choices.get("hydra/launcher") == "ray":
+            raise UserError(
+                f"threads={cell.threads} is for one process; with hydra/launcher=ray, "
+                "hydra.launcher.resources.STAGE.num_cpus says how many threads a stage has"
+            )
+
+
 def show_plan(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> None:
     """Print what the cells would compute."""
     from rich.console import Console
@@ -49,8 +59,10 @@ def show_plan(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> None:
     ahead = [node for node in nodes.values() if not node.is_there]
     if ahead and all(node.is_known and estimates.seconds(node.step) is not None for node in ahead):
         took = {node.name: estimates.seconds(node.step) or 0.0 for node in ahead}
-        times = ", ".join(f"{slots} {duration(_simulate(outlook, took, slots))}" for slots in SLOTS)
-        console.print(f"with hydra/launcher=ray, on so many slots: {times}")
+        times = {slots: _simulate(outlook, took, slots) for slots in SLOTS}
+        least = next(slots for slots in SLOTS if times[slots] <= 1.02 * times[SLOTS[-1]])  # more do not help
+        told = [f"{duration(times[slots])} on {slots}" for slots in SLOTS if slots <= least]
+        console.print(f"with hydra/launcher=ray, by slots: {', '.join(told)} (and some seconds to start)")
 
 
 def _simulate(outlook: "Outlook", seconds: Mapping[str, float], slots: int) -> float:

@@ -56,7 +56,7 @@ def _run(cell: Cell) -> float | None:
     terminal, memory = Terminal(), sweep.memory(cell.outputs)
     path, place = records.path_of(cell), sweep.place_of(cell)
     log = Path(cell.outputs) / "logs" / cell.sweep / f"{path.stem}.log"
-    quiet(log, terminal.console)
+    quiet(log, terminal)
     if place:
         entry = place.entry
         terminal.heading(place.called, entry.heading, place.left)

@@ -99,7 +99,7 @@ class Search:
         heading = " ".join(word for word in words if key_of(word) in self.searched)
         entry = Entry(self.launched, heading, path.stem, steps=steps_of(steps))
         Ledger(path.parent).expect(entry)
-        self.trials[path] = (cell, entry)
+        self.trials.setdefault(path, (cell, entry))  # Optuna may choose a cell again, which costs nothing
 
     def show(self, console: "Console") -> None:
         """Print a table of the trials that have a record, and how the best of them is run alone."""
@@ -185,6 +185,10 @@ def _read(config: DictConfig, memory: "Memory") -> Search:
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     words = [*(f"{key}={value}" for key, value in (sweeper.params or {}).items()), *config.hydra.overrides.task]
     space = {key_of(each.get_key_element()): each for each in parser.parse_overrides(words)}
+    if not isinstance(sweeper.sampler, Mapping):
+        raise UserError(
+            f"hydra.sweeper.sampler={sweeper.sampler}; expected hydra/sweeper/sampler={sweeper.sampler}"
+        )
     search = Search(config, memory, sweeper.n_trials, objective, way == "minimize", space)
     if not search.searched:
         raise UserError("hydra/sweeper=optuna has nothing to search; expected key=A,B,… or key=interval(LOW,HIGH)")
@@ -220,6 +224,9 @@ def values(override: Override) -> list[str]:
     key, value = override.get_key_element(), override.value()
     if not override.is_sweep_override():
         return [str(override.input_line)]
+    is_empty = override.is_interval_sweep() and value.start >= value.end
+    if is_empty or (override.is_range_sweep() and value.start > value.stop):
+        raise UserError(f"{override.input_line} is empty; expected the lower end first")
     if override.is_interval_sweep():
         return [f"{key}={value.start}", f"{key}={value.end}"]
     if override.is_range_sweep():

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from genclspp.cli import compose, errors, search, sweep
 from genclspp.settings import Cell
@@ -33,6 +35,7 @@ def launch(
 
     address, slots, resources: see `cluster.slots.Slots`
     """
+    from genclspp.runs import stages
     from genclspp.runs.terminal import Terminal
 
     terminal = Terminal(Console(file=sys.stdout, highlight=False))
@@ -43,11 +46,13 @@ def launch(
     log = Path(first.outputs) / "logs" / first.sweep / "ray.log"
     screen = Screen(outlook, words, count, terminal, sweep.memory(first.outputs))
     try:
-        _require_no_threads(outlook.cells)
         with _aside(log), _slots(address, slots, resources) as room:
             values = screen.carry_out(room)
     except UserError as error:
         raise errors.stop(error) from None
+    except KeyboardInterrupt:  # Ray has ended its processes by now
+        stages.forget_dead(Path(first.outputs) / "results" / first.sweep)
+        raise
     if screen.is_stopped:
         sweep.end(is_stopped=True)
     jobs = [compose.cell(config) for config in configs] if sweep.Sweep.search else outlook.cells
@@ -116,15 +121,6 @@ def _aside(log: Path) -> Iterator[None]:
             os.close(kept)
 
 
-def _require_no_threads(cells: Sequence[Cell]) -> None:
-    for cell in cells:
-        if cell.threads is not None:
-            raise UserError(
-                f"threads={cell.threads} is for one process; with hydra/launcher=ray, "
-                "hydra.launcher.resources.STAGE.num_cpus says how many threads a stage has"
-            )
-
-
 @dataclass
 class Screen:
     """Drives cells, and prints what becomes of them.
@@ -154,8 +150,12 @@ class Screen:
         values: dict[str, float | None] = {}
         for note in self.memory.news(dict.fromkeys(self.outlook.notes)):
             self.terminal.tell(note)
-        with self.terminal.console.status("") as line:
-            line.update(_at_work(driver))
+        driver.begin()
+        steps = {step.artifact.key for steps in self.outlook.steps for step in steps if step.artifact.key}
+        there = len(steps - driver.schedule.tasks.keys())
+        if there:
+            self.terminal.tell(f"{there} of {len(steps)} stages are there already")
+        with Live(AtWork(driver), console=self.terminal.console, transient=True, **UNTOUCHED):
             for ended in driver.carry_out():
                 if ended.outcome.state == "failed":
                     self._tell_failed(ended)
@@ -168,7 +168,6 @@ class Screen:
                 else:
                     cell = self._tell_cell(ended)
                     values[_name(cell)] = search.objective(cell, ended.outcome.record)
-                line.update(_at_work(driver))
         return values
 
     def _tell_step(self, ended: "Ended") -> None:
@@ -180,11 +179,17 @@ class Screen:
         self.terminal.status(step.role, ended.task.name, seconds, f"{ended.outcome.where} {others}".strip())
         for line in ended.outcome.lines:
             self.terminal.tell(line)
+        self._warn(ended)
+
+    def _warn(self, ended: "Ended") -> None:
+        for line in self.memory.news(ended.outcome.warnings):  # workers say the same
+            self.terminal.warn(line)
 
     def _tell_cell(self, ended: "Ended") -> Cell:
         cell = self._head(ended.cells[0])
         for line in ended.outcome.lines:
             self.terminal.tell(line)
+        self._warn(ended)
         self.terminal.result(ended.outcome.record)
         return cell
 
@@ -214,9 +219,17 @@ class Screen:
         return cell
 
 
-def _at_work(driver: "Driver") -> str:
+UNTOUCHED: dict[str, Any] = {"redirect_stdout": False, "redirect_stderr": False}  # what Ray prints goes to its log
+
+
+@dataclass
+class AtWork:
     """What the slots are doing, in a line that stays at the bottom of a terminal."""
-    done = driver.schedule.total - len(driver.schedule.tasks)
-    roles = Counter(task.step.role if task.step else "record" for task in driver.running)
-    running = ", ".join(f"{role} {count}" if count > 1 else role for role, count in roles.items())
-    return f"{done} of {driver.schedule.total} stages and records · now: {running or 'starting'}"
+
+    driver: "Driver"
+
+    def __rich__(self) -> Text:
+        done = self.driver.schedule.total - len(self.driver.schedule.tasks)
+        roles = Counter(task.step.role if task.step else "record" for task in list(self.driver.running))
+        running = ", ".join(f"{role} {count}" if count > 1 else role for role, count in roles.items())
+        return Text(f"{done} of {self.driver.schedule.total} stages and records · now: {running or 'nothing'}")

@@ -42,13 +42,11 @@ class Sweep(Callback):
     is_broken: ClassVar[bool] = False
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        from rich.console import Console
-
         from genclspp.runs import changes
         from genclspp.runs.terminal import Terminal, quiet
 
         try:
-            quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Console())
+            quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Terminal())
             self._check(config)
             told = changes.find(Sweep.outlook.cells, Sweep.outlook.steps) if Sweep.outlook else []
         except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes
@@ -78,6 +76,7 @@ class Sweep(Callback):
             return
         cells = [compose.cell(job.config) for job in found]
         effects.check(config.hydra, cells)
+        launchers.check_threads(config.hydra, cells)
         plans = [pipeline.plan(cell, memory(cell.outputs)) for cell in cells]
         kept = _distinct(cells, [str(plan.steps[-1].artifact.key) if plan.is_known else "" for plan in plans])
         grid.hand_over([found[place] for place in kept])

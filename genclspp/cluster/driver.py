@@ -68,10 +68,15 @@ class Driver:
         self.schedule = Schedule(self.seconds, lambda step: step.store.holds(step.artifact))
         self._folder = os.getcwd()
 
-    def carry_out(self) -> Iterator[Ended]:
-        """Yield what ends, until nothing is left."""
+    def begin(self) -> None:
+        """Find out what is to be done."""
         for place, steps in enumerate(self.outlook.steps):
             self.schedule.plan(place, steps, all(step.artifact.key for step in steps))
+
+    def carry_out(self) -> Iterator[Ended]:
+        """Yield what ends, until nothing is left."""
+        if not self.schedule.total:
+            self.begin()
         while self.schedule.tasks:
             self._fill()
             for reference, outcome in self.slots.wait(PAUSE):

@@ -48,12 +48,18 @@ class Slots:
         for kind, asked in wanted.items():
             if kind not in KINDS:
                 raise UserError(f"hydra.launcher.resources.{kind} is no kind of stage; {hint(kind, KINDS)}")
+            if not isinstance(asked, Mapping | None):
+                raise UserError(
+                    f"hydra.launcher.resources.{kind}={asked}; expected {kind}.num_cpus=… or num_gpus=…"
+                )
             for name, value in (asked or {}).items():
                 if name not in ASKED:
                     raise UserError(f"unknown key hydra.launcher.resources.{kind}.{name}; {hint(name, ASKED)}")
                 _require_number(f"resources.{kind}.{name}", value, ASKED[name])
         if slots is not None:
             _require_number("slots", slots, 1)
+            if slots != int(slots):
+                raise UserError(f"hydra.launcher.slots={slots}; expected a whole number")
         on_stop = signal.getsignal(signal.SIGTERM)
         self._ray = _connect(address, slots)
         signal.signal(signal.SIGTERM, on_stop)  # Ray has set its own, which ends in a dump of the stack
@@ -103,6 +109,10 @@ class Slots:
             more, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
             ended = more or ended
         self._read_room()
+        if not ended and not any(machine["Alive"] for machine in self._ray.nodes()):
+            raise UserError(
+                "Ray has lost all of its machines, this one included; the same command goes on from here"
+            )
         return [(reference, self._end(reference)) for reference in ended]
 
     def stop(self) -> None:
@@ -140,9 +150,9 @@ class Slots:
         for name, amount in _amounts(needs):
             most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
             if amount > most:
+                least = f"{most:g} or less, as no machine has more" if most else f"0, as no machine has a {name}"
                 raise UserError(
-                    f"hydra.launcher.resources.{kind}.num_{name.lower()}s={amount:g}; "
-                    f"expected {most:g} or less, as no machine of the Ray cluster has more"
+                    f"hydra.launcher.resources.{kind}.num_{name.lower()}s={amount:g}; expected {least}"
                 )
         return needs
 
@@ -150,7 +160,7 @@ class Slots:
 def _last_words(log: Path) -> str:
     """What a process wrote last."""
     lines = log.read_text("utf-8", errors="replace").split("\n") if log.exists() else []
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    said = next((line.strip() for line in reversed(lines) if line.strip() and "warning:" not in line), "")
     return f"; its last words: {said[:200]}" if said else ", without a word: it was killed, or ran out of memory"
 
 
@@ -184,6 +194,10 @@ def _connect(address: str | None, slots: int | None) -> Any:
         ray.init(address=address, **quietly)
     except ConnectionError as error:
         reason = " ".join(str(error).split())[:200]
+        if address == "auto":
+            raise UserError(
+                f"hydra.launcher.address=auto: no Ray cluster runs on this machine ({reason})"
+            ) from None
         raise UserError(
             f"hydra.launcher.address={address}: no Ray cluster lets us in ({reason}); "
             "RAY_AUTH_MODE=token is for those that want a token, as Ray's own do"

@@ -53,6 +53,7 @@ class Outcome:
     seconds:  of a step that was computed
     record:   of a cell
     lines:    what a person wants to know about it at once
+    warnings: what a person should not miss
     """
 
     state: Literal["done", "failed", "busy"]
@@ -61,6 +62,7 @@ class Outcome:
     seconds: float | None = None
     record: dict[str, Any] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def work(job: Job) -> Outcome:
@@ -92,11 +94,14 @@ def _compute(job: Job, key: str, where: str) -> Outcome:
             f"{where} plans other stages than the computer that started the sweep ({key} is not among them); "
             "expected the same code, libraries and data on both"
         )
-    step, runner = found[0], pipeline.runner(job.cell, _memory(), _terminal(job), job.threads, waits=False)
-    if not runner.carry_out(step):
-        return Outcome("done", "", where)
-    mined = pipeline.describe(step, computed=True) if step.role == "mine" else None  # else the cell tells it
-    return Outcome("done", "", where, manifest(step.artifact.path)["seconds"], lines=(mined,) if mined else ())
+    step, terminal = found[0], _terminal(job)
+    runner = pipeline.runner(job.cell, _memory(), terminal, job.threads, waits=False)
+    is_new = runner.carry_out(step)
+    seconds = manifest(step.artifact.path)["seconds"] if is_new else None
+    mined = (
+        pipeline.describe(step, computed=True) if is_new and step.role == "mine" else None
+    )  # else the cell tells it
+    return Outcome("done", "", where, seconds, {}, (mined,) if mined else (), tuple(terminal.warned))
 
 
 def _record(job: Job, where: str) -> Outcome:
@@ -107,7 +112,7 @@ def _record(job: Job, where: str) -> Outcome:
     terminal = _terminal(job)
     with Ledger(records.path_of(job.cell).parent).running(job.entry):
         record = pipeline.run(job.cell, _memory(), terminal, job.threads)
-    return Outcome("done", "", where, None, record, tuple(terminal.told))
+    return Outcome("done", "", where, None, record, tuple(terminal.told), tuple(terminal.warned))
 
 
 def _terminal(job: Job) -> Any:
@@ -117,16 +122,21 @@ def _terminal(job: Job) -> Any:
     from genclspp.runs.terminal import Terminal, quiet
 
     class Telling(Terminal):
-        told: list[str]
+        def __init__(self, console: Console) -> None:
+            super().__init__(console)
+            self.told: list[str] = []
+            self.warned: list[str] = []
 
         def tell(self, line: str) -> None:
             super().tell(line)
             self.told.append(line)
 
-    console = Console(file=sys.stdout, highlight=False)
-    quiet(Path(job.log), console)
-    terminal = Telling(console)
-    terminal.told = []
+        def warn(self, line: str) -> None:
+            super().warn(line)
+            self.warned.append(line)
+
+    terminal = Telling(Console(file=sys.stdout, highlight=False))
+    quiet(Path(job.log), terminal)
     return terminal
 
 

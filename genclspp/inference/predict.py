@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from genclspp.settings import Metric
 from genclspp.store.artifacts import Artifact, stage
 from genclspp.store.files import write_json
 from genclspp.store.keys import key
+from genclspp.suggest import UserError
 from genclspp.task import UNCERTAIN
 
 SUMMARY = "summary.json"
@@ -109,7 +110,7 @@ def _write(
     places |= {UNCERTAIN: ABSTAINED, None: INVALID}
     said = list(scored.read())
     scores = [_real(decoder.scores(each), prompts.surfaces) for each in said]
-    chosen = [decoder.choose(each, prompts.surfaces) for each in said]
+    chosen = [_known(decoder.choose(each, prompts.surfaces), places, decoder) for each in said]
     found = Predictions(
         labels=tuple(labels),
         ids=tuple(item.id for item in prompts.items),
@@ -131,6 +132,14 @@ def _write(
     read = tuple(predictions.lines(item.text) for item in prompts.items) if has_prompts else ()
     predictions.write(folder, split, found, Texts(scored.texts, thoughts, read))
     return found
+
+
+def _known(chosen: str | None, places: Collection[str | None], decoder: Decoder) -> str | None:
+    """What a decoder has chosen; raises UserError if that is no label."""
+    if chosen not in places:
+        kind = type(decoder).__name__
+        raise UserError(f"the decoder {kind} chose {chosen!r}; expected a label, {UNCERTAIN!r}, or None")
+    return chosen
 
 
 def describe(folder: Path) -> str | None:

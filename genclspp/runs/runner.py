@@ -13,7 +13,7 @@ from genclspp.runs.terminal import Terminal, hush_libraries
 from genclspp.runs.tracking import Tracker
 from genclspp.store.artifacts import Busy, Step
 from genclspp.store.manifests import manifest
-from genclspp.suggest import Skipped
+from genclspp.suggest import Skipped, UserError
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Runner:
                 self.tracker.run(step.role, key) as log,
                 self.terminal.bar(step.role, log) as bar,
             ):
-                if warning:
+                if warning and self.waits:  # on slots, others are meant to compute
                     self.memory.once(partial(self.terminal.warn, warning), "warning", warning)
                 given = {"watch": bar, "batch_size": self.batch_size}
                 yield {name: value for name, value in given.items() if step.takes(name)}
@@ -59,6 +59,9 @@ class Runner:
             is_new = step.store.carry_out(step, beside, waits=self.waits) or key in self.memory.computed
         except Busy:
             raise
+        except SystemExit as error:  # of a part that a user has added, or of a library
+            self.memory.failed[key] = f"it called sys.exit({error.code})"
+            raise UserError(f"the stage {step.role} called sys.exit({error.code})") from error
         except Exception as error:
             self.memory.failed[key] = " ".join(str(error).split())[:200] or type(error).__name__
             raise

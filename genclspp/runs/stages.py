@@ -88,5 +88,12 @@ def read(sweep: Path) -> dict[str, Entry]:
     return found
 
 
+def forget_dead(sweep: Path) -> None:
+    """Remove the entries of stages whose processes were ended on purpose."""
+    for artifact, entry in read(sweep).items():
+        if entry.state == "died":
+            _path(sweep, artifact).unlink(missing_ok=True)
+
+
 def _path(sweep: Path, artifact: str) -> Path:
     return sweep / "ledger" / "stages" / f"{artifact.replace('/', '-')}.json"

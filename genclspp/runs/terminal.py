@@ -81,7 +81,7 @@ class Terminal:
 
     def sweep(self, name: str, count: int, shared: str) -> None:
         """Print how many cells a sweep has, and what they share."""
-        self.say(f"sweep [bold]{escape(name)}[/]: {count} cells, all checked")
+        self.say(f"sweep [bold]{escape(name)}[/]: {count} {'cells' if count != 1 else 'cell'}, all checked")
         self.say(f"  all: {escape(shared)}")
 
     def search(self, name: str, count: int, objective: str) -> None:
@@ -110,7 +110,8 @@ class Terminal:
 
     def failures(self, entries: Sequence[Entry], count: int) -> None:
         """Print a table of the cells of a sweep of `count` that have failed or were skipped."""
-        self.say(f"[red]{len(entries)} of {count} cells have failed[/]; the same command tries them again")
+        have = "has" if len(entries) == 1 else "have"
+        self.say(f"[red]{len(entries)} of {count} cells {have} failed[/]; the same command tries again")
         for entry in entries:
             self.say(f"  {entry.number}  {escape(entry.heading)}".rstrip())
             self.say(f"     {entry.state}: {escape(entry.sentence or 'it did not begin')}", 5)
@@ -147,7 +148,7 @@ class Terminal:
             yield Bar(progress, role, log)
 
 
-def quiet(log: Path, console: Console) -> None:
+def quiet(log: Path, terminal: Terminal) -> None:
     """Send log messages and warnings to the file `log`; warnings of our own are also printed."""
     log.parent.mkdir(parents=True, exist_ok=True)
     logging.raiseExceptions = False  # a full disk is for the run to tell, not for every message, ours or wandb's
@@ -158,14 +159,14 @@ def quiet(log: Path, console: Console) -> None:
         old.close()
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
-    logging.getLogger(__package__.partition(".")[0]).handlers = [_Aloud(console)]
+    logging.getLogger(__package__.partition(".")[0]).handlers = [_Aloud(terminal)]
     logging.captureWarnings(True)
     ours = str(Path(__file__).parent.parent)
 
     def show(message: Any, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
         logging.getLogger("py.warnings").warning("%s:%s: %s: %s", filename, lineno, category.__name__, message)
         if filename.startswith(ours):
-            console.print(f"  [yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
+            terminal.warn(str(message))
 
     warnings.showwarning = show  # type: ignore[assignment]
 
@@ -173,12 +174,12 @@ def quiet(log: Path, console: Console) -> None:
 class _Aloud(logging.Handler):
     """Prints log messages of our own that are warnings."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, terminal: Terminal) -> None:
         super().__init__(logging.WARNING)
-        self._console = console
+        self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(f"  [yellow]warning:[/] {escape(record.getMessage())}", soft_wrap=True)
+        self._terminal.warn(record.getMessage())
 
 
 def hush_libraries() -> None:

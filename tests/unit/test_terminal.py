@@ -40,7 +40,7 @@ def test_warnings_of_our_own_are_printed_and_all_else_goes_to_the_log(tmp_path: 
     root, ours = logging.getLogger(), logging.getLogger("genclspp")
     before = (root.handlers[:], root.level, ours.handlers[:], warnings.showwarning)
     try:
-        quiet(tmp_path / "log", made)
+        quiet(tmp_path / "log", Terminal(made))
         logging.getLogger("genclspp.runs.tracking").warning("no [network]")
         logging.getLogger("genclspp.runs.tracking").info("a detail")
         logging.getLogger("somebody").warning("theirs")
