@@ -21,7 +21,7 @@ from genclspp.models.policy import Policy
 from genclspp.prompts import render
 from genclspp.prompts.draft import BEYOND, Budget, Draft, Prompts, Strategy
 from genclspp.report import records
-from genclspp.runs import checks
+from genclspp.runs import changes, checks
 from genclspp.runs.plan import Memory, Plan
 from genclspp.runs.runner import Runner
 from genclspp.runs.terminal import Terminal
@@ -90,9 +90,9 @@ def run(cell: Cell, memory: Memory, terminal: Terminal, threads: int | None = No
     path, carrier = records.path_of(cell), runner(cell, memory, terminal, threads)
     done, is_new = carry_out(lambda: plan(cell, memory), carrier)
     predicted, labels = done.steps[-1].artifact.path, read(cell, memory).labels
-    settled = {**_settle(cell, memory), "is_random": _is_random(cell, done, memory)}
+    settled = {"is_random": _is_random(cell, done, memory), records.TRAIN: changes.digest_of(read(cell, memory))}
     measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
-    record = records.summarise(cell, done.steps, settled | measured)
+    record = records.summarise(cell, done.steps, {**_settle(cell, memory), **settled, **measured})
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:

@@ -6,7 +6,7 @@ from typing import Any
 from genclspp.report.entries import AVERAGE, Entry, Table
 from genclspp.report.figures import MISSING, between, is_share, value
 from genclspp.report.headline import SPLIT, Headline
-from genclspp.report.records import Record
+from genclspp.report.records import TRAIN, Record, data_of
 from genclspp.report.results import RESAMPLED
 from genclspp.report.series import Series
 from genclspp.report.statistics import DATASETS, Average
@@ -19,7 +19,19 @@ def notes(table: Table, intervals: bool = True, relative: bool = True) -> list[s
     about = [*_on_level(table), *_on_gains(table, intervals, relative), *_on_tests(table), *_on_average(table)]
     shared = f"All cells: {listed(table.shared)}." if listed(table.shared) else ""
     last = [*_on_headlines(table), origin(records_of(table.series.values()))]
-    return [note for note in (shared, *about, *last, *_on_missing(table), *_on_absent(table)) if note]
+    return [
+        note for note in (shared, *about, *last, *_on_data(table), *_on_missing(table), *_on_absent(table)) if note
+    ]
+
+
+def _on_data(table: Table) -> list[str]:
+    """A sentence per data set whose training examples changed between the records."""
+    found: dict[tuple[tuple[str, str], ...], set[str]] = {}
+    for record in records_of(table.series.values()):
+        if TRAIN in record:  # older records do not say
+            found.setdefault(data_of(record), set()).add(record[TRAIN])
+    names = [dict(words).get("dataset") for words, digests in found.items() if len(digests) > 1]
+    return [f"The training examples of {name} changed between these records." for name in names]
 
 
 def listed(words: Mapping[str, Any]) -> str:

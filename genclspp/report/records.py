@@ -16,6 +16,7 @@ from genclspp.store.manifests import manifest
 from genclspp.suggest import UserError, hint
 
 Record = Mapping[str, Any]
+TRAIN = "digest/train"  # tells training examples from others
 
 CHOICES = (
     *("dataset", "method", "model", "train", "infer", "layout", "precision"),
@@ -229,6 +230,12 @@ def _have_several_settings(records: Sequence[Record], names: Sequence[str]) -> b
 def is_knob_of(name: str, groups: Iterable[str]) -> bool:
     """Whether a word is a knob of one of the groups, such as "strategy.icl.shots" of "strategy"."""
     return name.partition(".")[0] in groups and "." in name
+
+
+def data_of(words: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What was typed about the data of a cell, of its record or of its choices and knobs."""
+    names = (name for name in words if name == "dataset" or name.startswith("dataset."))
+    return tuple((name, str(words[name])) for name in sorted(names))
 
 
 def split_words(records: Sequence[Record]) -> tuple[list[str], dict[str, Any]]:

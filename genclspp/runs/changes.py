@@ -11,24 +11,43 @@ from genclspp.report import records
 from genclspp.report.records import Record
 from genclspp.settings import Cell
 from genclspp.store.artifacts import Step, outline
+from genclspp.store.keys import key
 from genclspp.store.manifests import manifest
+from genclspp.task import Task
 
 MOST = 3  # differences that a sentence names
 # Words that set no records apart: seeds make one series; a model settles layout and precision if nobody does.
 IDLE = ("seed", "layout", "precision", "dataset.path")
 
 
-def find(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> list[str]:
+def digest_of(task: Task) -> str:
+    """What tells the training examples of a task from others."""
+    return key([(each.id, each.text, each.label) for each in task.splits["train"]])
+
+
+def find(cells: Sequence[Cell], plans: Sequence[Sequence[Step]], data: Sequence[str]) -> list[str]:
     """Sentences about the records that are there before the cells of a sweep, or a single cell, run.
 
     plans: the steps of each cell
+    data:  digest of the training examples of each cell
     """
     steps = {records.path_of(cell).name: steps for cell, steps in zip(cells, plans, strict=True)}
     there = _read(records.path_of(cells[0]).parent)
     replaced = _replaced([(record, steps[name]) for name, record in there.items() if name in steps])
     others = [record for name, record in there.items() if name not in steps]
     beside = _beside(others, Here(cells, plans)) if others else None
-    return [sentence for sentence in (replaced, beside) if sentence]
+    known = {records.data_of({**cell.choices, **cell.knobs}): one for cell, one in zip(cells, data, strict=True)}
+    return [sentence for sentence in (replaced, beside, _of_other_data(others, known)) if sentence]
+
+
+def _of_other_data(others: Sequence[Record], known: Mapping[Any, str]) -> str | None:
+    """The sentence about other records whose data have changed since. known: what says the data -> their digest"""
+    pairs = [(record.get(records.TRAIN), known.get(records.data_of(record))) for record in others]
+    count = sum(bool(before and now and before != now) for before, now in pairs)
+    if not count:
+        return None
+    which = "another record" if count == 1 else f"{count} other records"
+    return f"{which} under this name: made from training examples that have changed since; its tables say so"
 
 
 def _read(folder: Path) -> dict[str, Record]:

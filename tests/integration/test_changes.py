@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.cli import ROOT, TINY, Done, Warm, records
@@ -39,6 +41,15 @@ def test_data_that_changed_are_told(warm: Warm, tmp_path: Path):
     ]
     assert not warnings(warm.run(*write(), outputs=tmp_path))
     assert len(records(tmp_path)) == 1
+    rows = rows[:30]
+    done = warm.run("-m", *write(), "strategy=icl,numeric", outputs=tmp_path)
+    told = [line for line in warnings(done) if "changed since" in line]
+    assert told == [
+        "another record under this name: made from training examples that have changed since; its tables say so"
+    ]
+    table = [sys.executable, "scripts/make_tables.py", "dev", "--outputs", str(tmp_path)]
+    shown = subprocess.run(table, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "The training examples of mine changed between these records." in " ".join(shown.split())
 
 
 def test_settings_that_no_word_tells_make_rows_of_their_own(warm: Warm, tmp_path: Path):
