@@ -270,7 +270,7 @@ def chosen(record: Record, word: str) -> Any:
 
 def read_one(path: Path) -> dict[str, Any]:
     """The record in a file; raises UserError for a broken one."""
-    again = "delete it and run its cell again, which reuses the artifacts"
+    again = "run the command of its sweep again, which writes it anew and reuses the artifacts"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON, and of UTF-8
