@@ -172,7 +172,7 @@ def test_cells_that_fail_are_counted_at_the_end(warm: Warm, tmp_path: Path):
     done = warm.run(*words, outputs=tmp_path)
     assert done.code != 0
     assert len(records(tmp_path)) == 1
-    assert "1 of 2 cells have failed" in done.out
+    assert "1 of 2 cells has failed" in done.out
 
 
 def test_a_sweep_over_seeds_ends_in_means(warm: Warm, outputs: Path):

@@ -103,7 +103,7 @@ def test_a_bug_costs_its_cell_and_can_be_traced(parts: Path, tmp_path: Path, wor
     assert "Traceback" not in done.out
     assert "Error executing job" not in done.out
     assert len(records(tmp_path)) == 1  # the other cell is done
-    table = done.out.partition("1 of 2 cells have failed")[2]
+    table = done.out.partition("1 of 2 cells has failed")[2]
     assert "broken" in table or "worker" in table
     assert "KeyError" in table
     assert "nowhere" in table
@@ -251,7 +251,7 @@ def test_what_fails_before_its_cell_begins_is_told_too(warm: Warm, tmp_path: Pat
     done = warm.run(*words, outputs=tmp_path)
     assert done.code == 1
     assert done.err == f"error: {log}: Is a directory\n"
-    assert "1 of 2 cells have failed" in done.out
+    assert "1 of 2 cells has failed" in done.out
     assert "pending: it did not begin" in done.out
 
 
@@ -270,7 +270,7 @@ def test_a_sweep_ends_at_its_first_failed_cell_if_asked(warm: Warm, tmp_path: Pa
     words = ("-m", *TINY, "sft.args.max_steps=3", "sft.args.learning_rate=1e-4,1e30,1e-5", "decode=ppl")
     done = warm.run(*words, "failures=stop", outputs=tmp_path)
     assert done.code == 1
-    assert "1 of 3 cells have failed" in done.out
+    assert "1 of 3 cells has failed" in done.out
     assert "training diverged" in done.out
     assert "failures=stop: the sweep ended there, 1 of 3 to come; the same command goes on" in done.out
     assert "records: " in done.out

@@ -63,7 +63,7 @@ def test_where_all_trials_fail_there_is_no_best_one(warm: Warm, tmp_path: Path):
     assert done.err == ""
     assert len(trials(done)) == 1
     assert "best:" not in done.out
-    assert "cells have failed" in done.out
+    assert "has failed" in done.out
 
 
 RATE = "sft.args.learning_rate=1e-4,1e-3"

@@ -40,7 +40,7 @@ def test_read_gives_the_records_by_file_name(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"{", b"", b"[1]", b"\xff{}", b'{"name": "dev"}', b'{"accuracy": 0.5}'])
 def test_a_broken_record_is_named(tmp_path: Path, content: bytes):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.json is not a record .*delete it"):
+    with pytest.raises(ValueError, match=r"a\.json is not a record .*writes it anew"):
         read(tmp_path)
 
 
