@@ -22,11 +22,13 @@ NOWHERE = re.compile(r"Parent directory \S+ does not exist")  # torch
 
 def explain(error: BaseException, outputs: Path) -> str | None:
     """What the file system refused; None if it is not what has caused the error."""
-    for cause in _causes(error):
+    causes = list(_causes(error))
+    could_not_be_made = any(getattr(cause, "filename", None) == str(outputs) for cause in causes)
+    for cause in causes:
         number = _number(cause)
         if number in REFUSED:
             return REFUSED[number].format(_folder(cause, outputs))
-        if number == errno.ENOENT and _has_vanished(cause, outputs):
+        if number == errno.ENOENT and _has_vanished(cause, outputs) and not could_not_be_made:
             return f"the folder {outputs} has vanished while it was in use; put it back, and {ON}"
     return None
 

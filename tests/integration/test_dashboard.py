@@ -68,8 +68,8 @@ def test_a_damaged_record_stops_with_one_sentence(outputs: Path) -> None:
 
 def test_a_sweep_that_has_only_begun_has_a_page_that_says_what_is_to_come(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "results" / "new")
-    ledger.note(Entry(1, "train=icl", "one"), "failed", "CUDA is out of memory")
     ledger.note(Entry(2, "train=numeric", "two"), "pending")
+    ledger.note(Entry(1, "train=icl", "one"), "failed", "CUDA is out of memory")
     done = run(tmp_path, "new")
     assert done.returncode == 0, done.stderr
     assert "0 records; 2 cells have no result: 1 failed, 1 pending" in done.stdout
