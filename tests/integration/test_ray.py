@@ -89,6 +89,7 @@ def test_one_process_reuses_all_and_writes_the_same_records(broken: tuple[Done, 
     assert [timeless(record) for record in records(tmp_path)] == [timeless(before[how]) for how in ("a", "b")]
 
 
+@pytest.mark.slow  # benchmarks/soak.py does this thirty times
 def test_a_sweep_on_ray_that_is_killed_goes_on(tmp_path: Path):
     # Which examples are uncertain is known only once a policy was trained: then the cell is planned again.
     words = ("-m", *TINY, "strategy=zero_shot,uncertainty", "decode=ppl", "hydra/launcher=ray")
