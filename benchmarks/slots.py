@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         # Convert the weights and let the file system cache what Python imports: not what is measured.
         one = Path(folder)
-        run([*words[:3], "dataset.test_size=4", "sft=none", "rl=none", "tracking=none", f"outputs={one}"])
+        run([*words[:4], "dataset.test_size=4", "sft=none", "rl=none", "tracking=none", f"outputs={one}"])
         took = {}
         for slots in (1, 2):
             start = time.monotonic()
