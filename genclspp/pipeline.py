@@ -89,14 +89,14 @@ def run(cell: Cell, memory: Memory, terminal: Terminal, threads: int | None = No
     """Carry out a cell, reusing finished artifacts; write its record and return it. threads: see `runner`"""
     path, carrier = records.path_of(cell), runner(cell, memory, terminal, threads)
     done, is_new = carry_out(lambda: plan(cell, memory), carrier)
-    predicted, labels = done.steps[-1].artifact.path, read(cell, memory).labels
-    settled = {"is_random": _is_random(cell, done, memory), records.TRAIN: changes.digest_of(read(cell, memory))}
-    measured = predict.measure(predicted, labels, cell.seed, cell.metrics)
+    predicted, task = done.steps[-1].artifact.path, read(cell, memory)
+    settled = {"is_random": _is_random(cell, done, memory), records.TRAIN: changes.digest_of(cell, task, memory)}
+    measured = predict.measure(predicted, task.labels, cell.seed, cell.metrics)
     record = records.summarise(cell, done.steps, {**_settle(cell, memory), **settled, **measured})
     is_new |= not path.exists()
     write_json(path, record)
     if is_new:
-        carrier.tracker.result(path.stem, record, predict.read(predicted), labels)
+        carrier.tracker.result(path.stem, record, predict.read(predicted), task.labels)
     terminal.result(record)
     return record
 

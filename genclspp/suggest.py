@@ -16,6 +16,11 @@ class Skipped(UserError):
     """A cell needs a stage that has failed for another cell of the same sweep."""
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, on one line and not at length; the name of its class where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def is_ours(part: object) -> bool:
     """Whether a part (a function, or an object of a class) comes with this package: its errors are bugs."""
     return (getattr(part, "__module__", None) or type(part).__module__).split(".")[0] == __package__

@@ -15,7 +15,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig
 
-from genclspp.cli.compose import CONF
+from genclspp.cli.compose import ASIDE, CONF
 from genclspp.cli.words import MANY, key_of
 from genclspp.suggest import UserError
 
@@ -46,7 +46,7 @@ def free_knobs(words: Sequence[str]) -> list[str]:
     return [free(word) for word in words]
 
 
-VALUES = {"name", "outputs", "seed", "threads", "failures", "objective"}  # keys without a dot that are no groups
+VALUES = {*ASIDE, "seed"} - {"tracking"}  # keys without a dot that are no groups
 # Groups whose choices have keys of their own.
 GROUPS = {"method", "strategy", "train", "infer", "decode", "sft", "rl", "reward", "reasoning"}
 
@@ -96,35 +96,30 @@ def jobs(config: DictConfig) -> list[Job]:
     load = composer(config)
     for words in product:
         lacking = missing.setdefault(tuple(word for word in words if _is_choice(word)), [])
-        while (left := _without(words, lacking)) not in found:
-            try:
-                found[left] = load(left)
-            except ConfigCompositionException as error:
-                key = re.search(r"Could not override '([^']+)'", str(error))
-                if key is None:
-                    raise
-                lacking.append(key[1])
-                errors[key[1]] = error
+        left = _without(words, lacking)
+        if left not in found:
+            job, lost = fit(left, load)
+            found.setdefault(job.words, job.config)
+            lacking += lost
+            errors |= lost
     for name, why in errors.items():
         if not any(key_of(word) == name for words in found for word in words):
             raise why
     return [Job(words, composed) for words, composed in found.items()]
 
 
-def fit(words: Words, load: Callable[[Words], DictConfig]) -> tuple[Words, dict[str, Exception]]:
-    """The words of one job without the knobs that its choices do not have; these, with what Hydra says of each."""
+def fit(words: Words, load: Callable[[Words], DictConfig]) -> tuple[Job, dict[str, Exception]]:
+    """A job without the knobs that its choices do not have; these, with what Hydra says of each."""
     lacking: dict[str, Exception] = {}
     while True:
         try:
-            load(words)
+            return Job(words, load(words)), lacking
         except ConfigCompositionException as error:
             key = re.search(r"Could not override '([^']+)'", str(error))
             if key is None:
                 raise
             lacking[key[1]] = error
             words = _without(words, [key[1]])
-        else:
-            return words, lacking
 
 
 def composer(master: DictConfig) -> Callable[[Words], DictConfig]:

@@ -57,8 +57,8 @@ def show_plan(cells: Sequence[Cell], plans: Sequence[Sequence[Step]]) -> None:
     nodes, console = graph.build(plans), Console(highlight=False)
     preview.show(first.sweep, nodes, headings, estimates, console)
     ahead = [node for node in nodes.values() if not node.is_there]
-    if ahead and all(node.is_known and estimates.seconds(node.step) is not None for node in ahead):
-        took = {node.name: estimates.seconds(node.step) or 0.0 for node in ahead}
+    took = {node.name: seconds for node in ahead if (seconds := estimates.seconds(node.step)) is not None}
+    if ahead and len(took) == len(ahead) and all(node.is_known for node in ahead):
         times = {slots: _simulate(outlook, took, slots) for slots in SLOTS}
         least = next(slots for slots in SLOTS if times[slots] <= 1.02 * times[SLOTS[-1]])  # more do not help
         told = [f"{duration(times[slots])} on {slots}" for slots in SLOTS if slots <= least]

@@ -64,7 +64,8 @@ def _run(cell: Cell) -> float | None:
         terminal.heading("cell", " ".join(map("=".join, choices_of(cell).items())))
         planned = pipeline.plan(cell, memory)  # what would stop it stops it here, before it counts as started
         entry = Entry(1, "", path.stem, steps=steps_of(planned.steps))
-        for sentence in changes.find([cell], [planned.steps], [changes.digest_of(pipeline.read(cell, memory))]):
+        data = changes.digest_of(cell, pipeline.read(cell, memory), memory)
+        for sentence in changes.find([cell], [planned.steps], [data]):
             terminal.warn(sentence)
     ledger = Ledger(path.parent)
     try:

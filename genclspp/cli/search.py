@@ -79,7 +79,7 @@ class Search:
 
     def job(self, words: Sequence[str]) -> list[str]:
         """The words of a trial as they would be typed: short numbers, and no knob that its choices do not have."""
-        return list(grid.fit(tuple(map(self._written, words)), self.compose)[0])
+        return list(grid.fit(tuple(map(self._written, words)), self.compose)[0].words)
 
     def enter(self, words: Sequence[str]) -> None:
         """Plan a trial and enter it in the ledger; what is wrong with it is told when it runs."""
@@ -204,19 +204,19 @@ def _probes(search: Search) -> list[grid.Words]:
     choices = [(key, word) for key, each in words.items() if "." not in key for word in each[1:]]
     rows = [first, *({**first, key: word} for key, word in choices)]
 
-    def home(key: str, word: str) -> tuple[grid.Words, dict[str, Exception]]:
+    def home(key: str, word: str) -> tuple[grid.Job, dict[str, Exception]]:
         """A cell that has this knob; any, if there is none."""
         found = (grid.fit(tuple({**row, key: word}.values()), search.compose) for row in rows)
         return next((fit for fit in found if key not in fit[1]), fitting[0])
 
     fitting = [grid.fit(tuple(row.values()), search.compose) for row in rows]
     fitting += [home(key, word) for key, each in words.items() if "." in key for word in each[1:]]
-    known = {key_of(word) for kept, _ in fitting for word in kept}
+    known = {key_of(word) for job, _ in fitting for word in job.words}
     for _, lacking in fitting:
         for key, why in lacking.items():
             if key not in known:  # no cell has it
                 raise why
-    return list(dict.fromkeys(kept for kept, _ in fitting))
+    return list(dict.fromkeys(job.words for job, _ in fitting))
 
 
 def values(override: Override) -> list[str]:

@@ -35,22 +35,19 @@ class Sweep(Callback):
     outlook: of the sweep that this process runs, if it runs a grid
     search:  what it runs instead, if Optuna chooses cells
     is_broken: whether a cell failed before it began, so that the ledger does not know
-    data:    digest of the training examples of each cell
     """
 
     outlook: ClassVar["Outlook | None"] = None
     search: ClassVar["Search | None"] = None
     is_broken: ClassVar[bool] = False
-    data: ClassVar[Sequence[str]] = ()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        from genclspp.runs import changes
         from genclspp.runs.terminal import Terminal, quiet
 
         try:
             quiet(Path(config.outputs) / "logs" / str(config.name) / "sweep.log", Terminal())
             self._check(config)
-            told = changes.find(Sweep.outlook.cells, Sweep.outlook.steps, Sweep.data) if Sweep.outlook else []
+            told = changed(Sweep.outlook) if Sweep.outlook else []
         except Exception as error:  # Hydra turns a callback's exceptions into warnings; SystemExit passes
             raise errors.stop(error) from error
         if Sweep.outlook:
@@ -90,7 +87,6 @@ class Sweep(Callback):
         for cell in outlook.cells:
             Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))
         Sweep.outlook = outlook
-        Sweep.data = [_digest(cell) for cell in outlook.cells]
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         job_return.cfg = job_return.hydra_cfg = None  # nobody reads them, and Hydra keeps those of all jobs
@@ -150,13 +146,14 @@ def place_of(cell: Cell) -> Place | None:
     return Place(found, f"trial {found.number}/{hydra.sweeper.n_trials}" if is_trial else f"cell {found.number}")
 
 
-def _digest(cell: Cell) -> str:
-    """That of the training examples of a cell."""
+def changed(outlook: "Outlook") -> list[str]:
+    """What is told of the records that are there before a sweep runs."""
     from genclspp import pipeline
     from genclspp.runs import changes
 
-    known = memory(cell.outputs)
-    return known.once(lambda: changes.digest_of(pipeline.read(cell, known)), "digest of data", cell.dataset)
+    known = memory(outlook.cells[0].outputs)
+    data = [changes.digest_of(cell, pipeline.read(cell, known), known) for cell in outlook.cells]
+    return changes.find(outlook.cells, outlook.steps, data)
 
 
 def _distinct(cells: Sequence[Cell], keys: Sequence[str]) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from genclspp.cluster.schedule import RECORD
 from genclspp.cluster.worker import Job, Outcome, work
-from genclspp.suggest import UserError, hint
+from genclspp.suggest import UserError, hint, reason
 
 TRAINING = ("sft", "rl", "head")
 READING = ("score", "complete", "score_prompts", "think", "classify")
@@ -193,13 +193,12 @@ def _connect(address: str | None, slots: int | None) -> Any:
     try:
         ray.init(address=address, **quietly)
     except ConnectionError as error:
-        reason = " ".join(str(error).split())[:200]
         if address == "auto":
             raise UserError(
-                f"hydra.launcher.address=auto: no Ray cluster runs on this machine ({reason})"
+                f"hydra.launcher.address=auto: no Ray cluster runs on this machine ({reason(error)})"
             ) from None
         raise UserError(
-            f"hydra.launcher.address={address}: no Ray cluster lets us in ({reason}); "
+            f"hydra.launcher.address={address}: no Ray cluster lets us in ({reason(error)}); "
             "RAY_AUTH_MODE=token is for those that want a token, as Ray's own do"
         ) from None
     return ray

@@ -9,6 +9,7 @@ from typing import Any
 
 from genclspp.report import records
 from genclspp.report.records import Record
+from genclspp.runs.plan import Memory
 from genclspp.settings import Cell
 from genclspp.store.artifacts import Step, outline
 from genclspp.store.keys import key
@@ -20,9 +21,12 @@ MOST = 3  # differences that a sentence names
 IDLE = ("seed", "layout", "precision", "dataset.path")
 
 
-def digest_of(task: Task) -> str:
-    """What tells the training examples of a task from others."""
-    return key([(each.id, each.text, each.label) for each in task.splits["train"]])
+def digest_of(cell: Cell, task: Task, memory: Memory) -> str:
+    """What tells the training examples of a cell from others. task: its data"""
+    train = task.splits["train"]
+    return memory.once(
+        lambda: key([(each.id, each.text, each.label) for each in train]), "digest of data", cell.dataset
+    )
 
 
 def find(cells: Sequence[Cell], plans: Sequence[Sequence[Step]], data: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from genclspp.runs.terminal import Terminal, hush_libraries
 from genclspp.runs.tracking import Tracker
 from genclspp.store.artifacts import Busy, Step
 from genclspp.store.manifests import manifest
-from genclspp.suggest import Skipped, UserError
+from genclspp.suggest import Skipped, UserError, reason
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Runner:
             self.memory.failed[key] = f"it called sys.exit({error.code})"
             raise UserError(f"the stage {step.role} called sys.exit({error.code})") from error
         except Exception as error:
-            self.memory.failed[key] = " ".join(str(error).split())[:200] or type(error).__name__
+            self.memory.failed[key] = reason(error)
             raise
         self.memory.computed.discard(key)
         seconds = manifest(step.artifact.path)["seconds"] if is_new else None

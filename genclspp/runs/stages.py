@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from genclspp.store.files import write_json
-from genclspp.suggest import UserError
+from genclspp.suggest import UserError, reason
 
 
 def _now() -> str:
@@ -64,8 +64,7 @@ def computing(sweep: Path, role: str, artifact: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        write_json(path, asdict(replace(entry, state="failed", since=_now(), sentence=reason)))
+        write_json(path, asdict(replace(entry, state="failed", since=_now(), sentence=reason(error))))
         raise
     except BaseException:  # interrupted: what it has done so far is in its `.partial` folder
         path.unlink(missing_ok=True)

@@ -28,6 +28,7 @@ from genclspp.runs.wandb_content import (
 from genclspp.runs.wandb_files import drop_earlier, mark, says, staging_inside
 from genclspp.settings import TrackingSettings
 from genclspp.store.keys import hash_of
+from genclspp.suggest import reason
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -198,7 +199,7 @@ class Tracker:
                 host=theirs.base_url, source="genclspp", prompt=False, verify=False, update_session=False
             )
         except AuthenticationError as error:  # a malformed key
-            warn_once(f"Weights & Biases cannot use its API key, so runs stay offline: {_reason(error)}")
+            warn_once(f"Weights & Biases cannot use its API key, so runs stay offline: {reason(error)}")
             return "offline"
         if credentials is None and self.settings.mode == "online":
             warn_once("Weights & Biases has no API key, so runs stay offline (`wandb login` stores one)")
@@ -231,7 +232,7 @@ def warn_on_error(doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        warn_once(f"Weights & Biases could not {doing}; continuing without it: {_reason(error)}")
+        warn_once(f"Weights & Biases could not {doing}; continuing without it: {reason(error)}")
         if isinstance(error, ConnectionError) or type(error).__name__ == "MailboxClosedError":
             _restart()  # wandb's service process has died
 
@@ -258,12 +259,8 @@ def _say_unreachable(error: Exception) -> None:
     _state["unreachable"] = True
     warn_once(
         "Weights & Biases is not reachable, so runs stay offline (scripts/wandb_sync.py uploads them): "
-        + _reason(error)
+        + reason(error)
     )
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _restart() -> None:
