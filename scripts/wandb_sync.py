@@ -9,6 +9,7 @@ stopped by Ctrl-C or an error, the same command goes on. Runs that are still bei
 """
 
 import argparse
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -62,8 +63,8 @@ def upload(found: uploads.Offline, outputs: Path) -> None:
     except uploads.Stopped as error:
         raise UserError(f"{error}; {done} of {count} were uploaded, {again}") from None
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {done} of {count} were uploaded, {again}", file=sys.stderr)
-        sys.exit(130)
+        print(f"\ninterrupted: {done} of {count} were uploaded, {again}", file=sys.stderr, flush=True)
+        os._exit(130)  # at a usual exit, wandb may wait for its service for ever, and that one for the server
 
 
 if __name__ == "__main__":
