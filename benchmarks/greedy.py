@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with banking77 and trec6")
     parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--set", nargs="*", default=[], help="more of the command line, such as model.path=DIR")
     parser.add_argument("--precision", default="float32", help="of both")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--turns", type=int, default=3)
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def compare(name: str, outputs: str, args: argparse.Namespace) -> dict:
-    words = [f"model={args.model}", f"precision={args.precision}", "dataset=local", f"outputs={outputs}"]
+    words = bench.words(args, outputs)
     policy, side = bench.prompts([*words, f"dataset.path={args.data}/{name}", CASES[name]], "test", args.prompts)
     tokenizer, model = tokenizers.tokenizer(policy), weights.load(policy)
     texts, completions, room = [item.text for item in side.items], side.completions(), side.answer_tokens + BEYOND

@@ -1,5 +1,6 @@
 """Time, memory and floor of contenders that do the same work in turn; the benchmarks' common ruler."""
 
+import argparse
 import ctypes
 import gc
 import json
@@ -21,6 +22,7 @@ from genclspp.models.policy import Policy
 from genclspp.prompts.draft import Prompts
 from genclspp.runs.plan import Memory
 from genclspp.settings import Cell
+from genclspp.store import meter
 
 
 def take_turns(contenders: dict[str, Callable[[int], Callable[[], Any]]], turns: int) -> dict[str, dict]:
@@ -43,29 +45,35 @@ def take_turns(contenders: dict[str, Callable[[int], Callable[[], Any]]], turns:
 
 
 def measure(work: Callable[[], Any]) -> tuple[Any, float, int]:
-    """Result, seconds and peak resident memory (MB) of `work`; 0 MB where the system does not tell."""
+    """Result, seconds and peak memory (MB) of `work`, the GPU's where there is one; 0 MB where nothing tells."""
     gc.collect()
-    proc = Path("/proc/self/clear_refs")
-    if proc.exists():
+    if sys.platform == "linux":
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        proc.write_text("5")  # forget the peak so far
+    meter.restart()
+    wait()
     start = time.perf_counter()
     result = work()
-    seconds = time.perf_counter() - start
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    peak = next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
-    return result, seconds, peak
+    wait()
+    return result, time.perf_counter() - start, (meter.peak() or 0) // 2**20
 
 
-def matrix_rate(dtype: torch.dtype, hidden: int, rows: int = 512, columns: int = 4096) -> float:
-    """Operations per second of a matrix product on this machine, now."""
-    a, b = torch.randn(rows, hidden, dtype=dtype), torch.randn(hidden, columns, dtype=dtype)
+def wait() -> None:
+    """Until a GPU has done what it was given, which goes on after the call."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matrix_rate(model: Any, rows: int = 512, columns: int = 4096) -> float:
+    """Operations per second of a product with a matrix of the model's, on its device, now."""
+    hidden, how = model.config.hidden_size, {"dtype": model.dtype, "device": model.device}
+    a, b = torch.randn(rows, hidden, **how), torch.randn(hidden, columns, **how)
     rates = []
     for _ in range(7):
+        wait()
         start = time.perf_counter()
         for _ in range(10):
             a @ b
+        wait()
         rates.append(10 * 2 * rows * hidden * columns / (time.perf_counter() - start))
     return statistics.median(rates)
 
@@ -112,6 +120,17 @@ def report(rows: list[dict], file: str | None) -> None:
     print(text)
     if file:
         Path(file).write_text(text)
+
+
+def words(args: argparse.Namespace, outputs: str) -> list[str]:
+    """What all cases of a benchmark have on their command lines."""
+    return [
+        f"model={args.model}",
+        f"precision={args.precision}",
+        "dataset=local",
+        f"outputs={outputs}",
+        *args.set,
+    ]
 
 
 def make_cell(words: Sequence[str]) -> Cell:

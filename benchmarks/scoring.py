@@ -1,5 +1,7 @@
 """Label scoring: token trees against lm-evaluation-harness, on the same prompts, labels, model and precision.
 
+`--peer plain` takes our own plain sequences instead, padded and in batches, which need no other package.
+
 pip install -e ".[bench]"
 python benchmarks/scoring.py --data ../shared/data --json scoring.json
 python benchmarks/scoring.py --data ../shared/data --grow docs/scoring_growth.png --json growth.json
@@ -9,11 +11,14 @@ import argparse
 import statistics
 import tempfile
 from functools import partial
+from unittest.mock import patch
 
 import measure as bench
 import torch
 
 from genclspp.models import tokenizers, weights
+from genclspp.trees import scoring
+from genclspp.trees.forward import read_plain
 from genclspp.trees.scoring import score
 
 CASES = {"banking77": ["strategy=zero_shot"], "trec6": ["strategy=icl_similar"]}
@@ -25,10 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with banking77, trec6 and clinc150")
     parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--set", nargs="*", default=[], help="more of the command line, such as model.path=DIR")
     parser.add_argument("--precision", default="auto", help="of both")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--turns", type=int, default=4, help="the prompts are dealt out to them")
-    parser.add_argument("--batch", type=int, default=16, help="batch size of the peer")
+    parser.add_argument("--peer", choices=["harness", "plain"], default="harness")
+    parser.add_argument("--batch", type=int, default=16, help="batch size of the harness")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=list(CASES), help="one case")
     parser.add_argument("--grow", metavar="PNG", help="growth with labels and demonstrations instead, as a plot")
@@ -36,7 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as outputs:
-        common = [f"model={args.model}", f"precision={args.precision}", "dataset=local", f"outputs={outputs}"]
+        common = bench.words(args, outputs)
         if args.grow:
             bench.report(growth(common, args), args.json)
         else:
@@ -49,7 +56,10 @@ def compare(name: str, common: list[str], args: argparse.Namespace) -> dict:
     policy, side = bench.prompts(words, "test", args.prompts)
     tokenizer, model = tokenizers.tokenizer(policy), weights.load(policy)
     texts, answers = [item.text for item in side.items], side.completions()
-    peer = harness(model, tokenizer, answers, args.batch)
+    if args.peer == "harness":
+        peer = harness(model, tokenizer, answers, args.batch)
+    else:
+        peer = partial(read_plainly, model, tokenizer, answers)
     contenders = {
         "peer": lambda turn: partial(peer, texts[turn :: args.turns]),
         "ours": lambda turn: partial(score, model, tokenizer, texts[turn :: args.turns], answers),
@@ -61,7 +71,7 @@ def compare(name: str, common: list[str], args: argparse.Namespace) -> dict:
     tokens = sum(found.tokens for found in runs["ours"]["results"])
     body, head = bench.parameters(model)
     # All parameters count for each token, as the head is needed wherever a token of a label is predicted.
-    floor = 2 * tokens / args.turns * (body + head) / bench.matrix_rate(model.dtype, model.config.hidden_size)
+    floor = 2 * tokens / args.turns * (body + head) / bench.matrix_rate(model)
     row = bench.summary(
         f"{name}, {args.model}, {policy.settings.precision}",
         runs,
@@ -83,7 +93,9 @@ def harness(model, tokenizer, answers: list[str], batch: int):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    peer = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", device="cpu", batch_size=batch)
+    peer = HFLM(
+        pretrained=model, tokenizer=tokenizer, backend="causal", device=str(model.device), batch_size=batch
+    )
 
     def run(prompts: list[str]) -> torch.Tensor:
         requests = [
@@ -94,6 +106,11 @@ def harness(model, tokenizer, answers: list[str], batch: int):
         return torch.tensor([logprob for logprob, _ in found]).view(len(prompts), len(answers))
 
     return run
+
+
+def read_plainly(model, tokenizer, answers: list[str], prompts: list[str]) -> torch.Tensor:
+    with patch.object(scoring, "read", read_plain):
+        return score(model, tokenizer, prompts, answers).logprobs
 
 
 def growth(common: list[str], args: argparse.Namespace) -> list[dict]:

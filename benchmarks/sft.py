@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with banking77 and trec6")
     parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--set", nargs="*", default=[], help="more of the command line, such as model.path=DIR")
     parser.add_argument("--precision", default="auto", help="of all")
     parser.add_argument("--steps", type=int, default=6, help="steps per turn")
     parser.add_argument("--batch", type=int, default=16)
@@ -50,7 +51,7 @@ def main() -> None:
 
 def compare(case: str, outputs: str, args: argparse.Namespace) -> dict:
     strategy, name = CASES[case]
-    words = [f"model={args.model}", f"precision={args.precision}", "dataset=local", f"outputs={outputs}"]
+    words = bench.words(args, outputs)
     words += [f"dataset.path={args.data}/{name}", strategy]
     policy, side = bench.prompts(words, "train", args.batch * args.steps)
     rows = [sft.tokenise(policy, side.joint, item.text, item.written) for item in side.items]

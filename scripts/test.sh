@@ -12,4 +12,4 @@ fi
 .venv/bin/lint-imports --no-logo
 # One process per core, one thread each: processes that share cores spend most of their time waiting for each other.
 export OMP_NUM_THREADS=1
-exec .venv/bin/python -m pytest -m "not slow" -n auto --dist loadfile
+exec .venv/bin/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder

