@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from genclspp.models import folders
+from genclspp.models import determinism, folders
 from genclspp.models.policy import POLICY, Policy
 from genclspp.models.tokenizers import tokenizer
 from genclspp.settings import ModelSettings
@@ -63,6 +63,7 @@ def load(
         setattr(model.config, name, value)
     # The generation configs of hub models (repetition penalty, sampling) would change greedy decoding.
     model.generation_config = GenerationConfig(**special)
+    determinism.prepare()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).train(train)
 

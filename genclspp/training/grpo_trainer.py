@@ -12,6 +12,7 @@ from transformers import DynamicCache
 from trl import GRPOTrainer, RLOOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from genclspp.models.determinism import leniently
 from genclspp.trees.forward import child_logprobs, evaluating, log_softmax, next_token_logits, pad, walk, width
 from genclspp.trees.support import supports
 from genclspp.trees.tree import Tree, children, grow, path
@@ -135,16 +136,20 @@ class TreeGRPOTrainer(TreeReading, GRPOTrainer):
     """`trl.GRPOTrainer` over token trees."""
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
-        sampled = self._sample(prompt_ids)
-        return super()._generate_single_turn(prompt_ids, *rest, **named) if sampled is None else (sampled, None)
+        if (sampled := self._sample(prompt_ids)) is not None:
+            return sampled, None
+        with leniently():
+            return super()._generate_single_turn(prompt_ids, *rest, **named)
 
 
 class TreeRLOOTrainer(TreeReading, RLOOTrainer):
     """`trl.RLOOTrainer` over token trees."""
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
-        sampled = self._sample(prompt_ids)
-        return super()._generate_single_turn(prompt_ids, *rest, **named) if sampled is None else sampled
+        if (sampled := self._sample(prompt_ids)) is not None:
+            return sampled
+        with leniently():
+            return super()._generate_single_turn(prompt_ids, *rest, **named)
 
 
 def sample(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
+from genclspp.models.determinism import repeatable
 from genclspp.progress import Watch
 from genclspp.section import SEEDS, Bounds
 from genclspp.suggest import UserError, hint
@@ -156,7 +157,8 @@ def train(trainer: Any, out: Path) -> dict[str, float]:
     trainer.add_callback(Checkpoints(getattr(trainer, "may_save", lambda: True)))
     checkpoint = resume(out)
     try:
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with repeatable(trainer.args.device.type == "cuda"):
+            result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except KeyboardInterrupt as stopped:
         step, steps = trainer.state.global_step, trainer.state.max_steps
         if not step:
