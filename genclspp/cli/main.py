@@ -50,7 +50,7 @@ def _run(cell: Cell) -> float | None:
     from genclspp.report import records
     from genclspp.runs import changes
     from genclspp.runs.ledger import Entry, Ledger
-    from genclspp.runs.outlook import choices_of, steps_of
+    from genclspp.runs.outlook import choices_of
     from genclspp.runs.terminal import Terminal, quiet
 
     terminal, memory = Terminal(), sweep.memory(cell.outputs)
@@ -63,7 +63,7 @@ def _run(cell: Cell) -> float | None:
     else:
         terminal.heading("cell", " ".join(map("=".join, choices_of(cell).items())))
         planned = pipeline.plan(cell, memory)  # what would stop it stops it here, before it counts as started
-        entry = Entry(1, "", path.stem, steps=steps_of(planned.steps))
+        entry = Entry.of(1, "", path.stem, planned.steps)
         data = changes.digest_of(cell, pipeline.read(cell, memory), memory)
         for sentence in changes.find([cell], [planned.steps], [data]):
             terminal.warn(sentence)

@@ -86,7 +86,6 @@ class Search:
         from genclspp import pipeline
         from genclspp.report import records
         from genclspp.runs.ledger import Entry, Ledger
-        from genclspp.runs.outlook import steps_of
 
         self.launched += 1
         try:
@@ -97,7 +96,7 @@ class Search:
             return
         path = records.path_of(cell)
         heading = " ".join(word for word in words if key_of(word) in self.searched)
-        entry = Entry(self.launched, heading, path.stem, steps=steps_of(steps))
+        entry = Entry.of(self.launched, heading, path.stem, steps)
         Ledger(path.parent).expect(entry)
         self.trials.setdefault(path, (cell, entry))  # Optuna may choose a cell again, which costs nothing
 

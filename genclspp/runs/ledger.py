@@ -9,7 +9,7 @@ interrupted.
 
 import json
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from typing import Literal, get_args
 from filelock import BaseFileLock, Timeout
 
 from genclspp.store import filesystem
+from genclspp.store.artifacts import Step
 from genclspp.store.files import write_json
 from genclspp.suggest import UserError
 
@@ -36,6 +37,7 @@ class Entry:
     sentence: why it failed, was skipped, or is pending again
     log:      the file with the traceback, for a failed cell
     steps:    role and artifact, "stage/key", of each of its steps in order; "" for one that is not known yet
+    works:    kind and amount of the work of each step, see `store.artifacts.Work`
     """
 
     number: int
@@ -46,6 +48,20 @@ class Entry:
     sentence: str = ""
     log: str = ""
     steps: tuple[tuple[str, str], ...] = ()
+    works: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def of(cls, number: int, heading: str, record: str, steps: Sequence[Step]) -> "Entry":
+        """The entry of a cell that is planned with these steps."""
+        artifacts = [step.artifact for step in steps]
+        names = [f"{artifact.stage}/{artifact.key}" if artifact.key else "" for artifact in artifacts]
+        return cls(
+            number,
+            heading,
+            record,
+            steps=tuple((step.role, name) for step, name in zip(steps, names, strict=True)),
+            works=tuple((step.work.kind, step.work.amount) for step in steps),
+        )
 
 
 @dataclass(frozen=True)
@@ -138,8 +154,10 @@ class Ledger:
 def _parsed(text: str) -> Entry:
     """The entry in a file; raises ValueError, TypeError or AttributeError for anything else."""
     found = json.loads(text)
-    steps = tuple((role, artifact) for role, artifact in found.pop("steps", ()))  # older ledgers have none
-    entry = Entry(**found, steps=steps)
+    # Older ledgers have neither, or no works: there, steps of a role count as equal.
+    steps = tuple((role, artifact) for role, artifact in found.pop("steps", ()))
+    works = tuple((kind, amount) for kind, amount in found.pop("works", ())) or (("", 1.0),) * len(steps)
+    entry = Entry(**found, steps=steps, works=works)
     if entry.state not in get_args(State):
         raise ValueError(f"the state {entry.state!r} is unknown")
     datetime.fromisoformat(entry.since)

@@ -1,11 +1,10 @@
 """How far a sweep is: where a cell stands in it, what tells it apart, and how long the rest may take."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from statistics import fmean
 
 from genclspp.report import records
 from genclspp.report.figures import duration
@@ -31,7 +30,7 @@ class Outlook:
         """The cell's entry in the ledger, with its place in the sweep and what tells it apart there."""
         number = self._numbers[records.path_of(cell)]
         heading = " ".join(map("=".join, self._apart[number - 1].items()))
-        return Entry(number, heading, records.path_of(cell).stem, steps=steps_of(self.steps[number - 1]))
+        return Entry.of(number, heading, records.path_of(cell).stem, self.steps[number - 1])
 
     def shared(self) -> str:
         """What all cells share, such as "dataset trec6 · model smollm2 · …", as far as their methods know it."""
@@ -43,17 +42,17 @@ class Outlook:
     def left(self, cell: Cell) -> str | None:
         """How long the sweep may take from the start of `cell` on: a text, or None if nothing is known yet.
 
-        Each step that is still missing is expected to take as long as those of the same role have taken.
+        Each step that is still missing is expected to take as long for its work as those of the same role have.
         """
         known, missing, number = defaultdict(list), {}, self.entry(cell).number
         for place, steps in enumerate(self.steps, 1):
             for step in steps:
-                seconds = seconds_of(step.artifact.path)
+                seconds, role = seconds_of(step.artifact.path), (step.role, step.work.kind)
                 if seconds is not None:
-                    known[step.role].append(seconds)
+                    known[role].append((step.work.amount, seconds))
                 elif place >= number:
-                    missing[step.artifact.key or step] = step.role  # cells may share a step
-        return estimate(known, [(role, 0.0) for role in missing.values()])
+                    missing[step.artifact.key or step] = role, step.work.amount, 0.0  # cells may share a step
+        return estimate(known, missing.values())
 
     @cached_property
     def _numbers(self) -> dict[object, int]:
@@ -70,26 +69,29 @@ class Outlook:
 
 def _without_inputs(step: Step) -> Step:
     light = Step(step.store, partial(step.call.func), step.role)
-    vars(light)["artifact"] = step.artifact  # as its property would find it from the inputs
+    vars(light).update(artifact=step.artifact, work=step.work)  # as its properties would find them from the inputs
     return light
 
 
-def steps_of(steps: Sequence[Step]) -> tuple[tuple[str, str], ...]:
-    """Role and artifact, "stage/key", of each step; "" for an artifact that is not known yet."""
-    made = [(step.role, step.artifact) for step in steps]
-    return tuple((role, f"{artifact.stage}/{artifact.key}" if artifact.key else "") for role, artifact in made)
+Role = tuple[str, str]  # of a step, and the kind of its work: what it can be compared with
 
 
-def estimate(known: Mapping[str, Sequence[float]], missing: Sequence[tuple[str, float]]) -> str | None:
+def estimate(
+    known: Mapping[Role, Sequence[tuple[float, float]]], missing: Iterable[tuple[Role, float, float]]
+) -> str | None:
     """How long what is missing may take, such as "about 2m10 left"; None if that is not known, or under a second.
 
-    known:   role -> seconds that steps of it have taken
-    missing: role of each step, and for how many seconds it has been running
+    known:   role -> amount of work of its steps, and the seconds that they have taken
+    missing: role of each step, amount of its work, and for how many seconds it has been running
     """
-    total = sum(max(fmean(known[role]) - ran, 0.0) for role, ran in missing if known.get(role))
+    paces, ahead = {}, list(missing)
+    for role, spent in known.items():
+        if whole := sum(amount for amount, _ in spent):
+            paces[role] = sum(took for _, took in spent) / whole
+    total = sum(max(paces[role] * amount - ran, 0.0) for role, amount, ran in ahead if role in paces)
     if total < 1:
         return None
-    return f"{'about' if known.keys() >= {role for role, _ in missing} else 'at least'} {duration(total)} left"
+    return f"{'about' if paces.keys() >= {role for role, *_ in ahead} else 'at least'} {duration(total)} left"
 
 
 def seconds_of(artifact: Path) -> float | None:

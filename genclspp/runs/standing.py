@@ -101,14 +101,14 @@ class Standing:
         """How long the rest may take, as `Outlook.left` says it; None if nothing is known yet."""
         known, missing, running = defaultdict(list), {}, defaultdict(float)
         for entry in self.entries:
-            for role, name in entry.steps:
+            for (role, name), (kind, amount) in zip(entry.steps, entry.works, strict=True):
                 if name in self.done:
-                    known[role].append(self.done[name][0])
+                    known[role, kind].append((amount, self.done[name][0]))
                 elif entry.state in WAITING:
-                    missing[name or (entry.record, role)] = role
+                    missing[name or (entry.record, role)] = (role, kind), amount
             if at := self.doing(entry):
                 running[at[1] or (entry.record, at[0])] = at[2]
-        return estimate(known, [(role, running.get(name, 0.0)) for name, role in missing.items()])
+        return estimate(known, [(*what, running.get(name, 0.0)) for name, what in missing.items()])
 
 
 def read(name: str, outputs: Path, now: float) -> Standing:

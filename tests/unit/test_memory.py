@@ -39,5 +39,5 @@ def reads(texts: list[str], out: Path) -> None: ...
 def test_an_outlook_without_inputs_knows_the_same_artifacts(tmp_path: Path):
     step = Store(tmp_path).step(partial(reads, texts=["a", "b"]), "score")
     ((light,),) = Outlook([], [[step]]).without_inputs().steps
-    assert (light.artifact, light.role, light.stage) == (step.artifact, step.role, step.stage)
+    assert (light.artifact, light.role, light.work) == (step.artifact, step.role, step.work)
     assert not light.call.keywords

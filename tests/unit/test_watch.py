@@ -28,8 +28,9 @@ SINCE = "2027-01-15T08:00:00+00:00"  # NOW
 
 
 def entry(number: int, state: State, heading: str = "", **more: Any) -> Entry:
-    steps = (("sft", f"sft/{number // 2}"), ("predict", f"predict/{number}"))
-    return Entry(number, heading, f"cell{number}", state, SINCE, **{"steps": steps, **more})
+    steps = more.pop("steps", (("sft", f"sft/{number // 2}"), ("predict", f"predict/{number}")))
+    works = more.pop("works", (("", 1.0),) * len(steps))
+    return Entry(number, heading, f"cell{number}", state, SINCE, steps=steps, works=works, **more)
 
 
 def finish(root: Path, name: str, seconds: float, at: float) -> None:
@@ -91,6 +92,16 @@ def test_a_stage_that_took_longer_than_expected_counts_as_nothing_left(sweep: Pa
     found = standing.read("pilot", sweep, NOW + 1000)
     running = [*found.entries[:2], entry(2, "running"), entry(3, "done")]
     assert Standing(running, found.done, NOW + 1000).left() == "about 15 s left"
+
+
+def test_what_is_left_is_in_proportion_to_its_work():
+    done, known = (
+        entry(0, "done", works=(("full", 10.0), ("", 1.0))),
+        {"sft/0": (100.0, NOW), "predict/0": (10.0, NOW)},
+    )
+    more, other = (entry(2, "pending", works=((kind, 30.0), ("", 2.0))) for kind in ("full", "lora"))
+    assert Standing([done, more], known, NOW).left() == "about 5m20 left"
+    assert Standing([done, other], known, NOW).left() == "at least 20 s left"
 
 
 def test_steps_that_are_not_known_yet_are_shared_by_nobody():
