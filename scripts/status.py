@@ -39,9 +39,13 @@ def main() -> None:
     if not args.watch:
         for name in args.names:
             try:
-                console.print(watch.board(name, standing.read(name, args.outputs, time.time())))
+                found = standing.read(name, args.outputs, time.time())
             except UserError as error:
                 sys.exit(f"error: {error}")
+            console.print(watch.board(name, found))
+            for entry in found.entries:
+                if entry.log:
+                    print(f"log of cell {entry.number}: {entry.log}")  # in one line, to be copied
     elif len(args.names) > 1:
         sys.exit(f"error: --watch shows one sweep; found {len(args.names)}: {', '.join(args.names)}")
     else:

@@ -65,6 +65,7 @@ class Sweep(Callback):
         from genclspp.report import records
         from genclspp.runs.ledger import Ledger
         from genclspp.runs.outlook import Outlook
+        from genclspp.runs.terminal import Terminal
 
         if jobs.is_submitit(config.hydra):
             jobs.hand_over(config)
@@ -83,6 +84,8 @@ class Sweep(Callback):
         outlook = Outlook([cells[place] for place in kept], [plans[place].steps for place in kept], notes)
         if launchers.is_plan(config.hydra):
             launchers.show_plan(outlook.cells, outlook.steps)
+            for sentence in changed(outlook):
+                Terminal().warn(sentence)
             raise SystemExit(0)
         for cell in outlook.cells:
             Ledger(records.path_of(cell).parent).expect(outlook.entry(cell))

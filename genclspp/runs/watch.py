@@ -109,8 +109,7 @@ def _cells(entries: Sequence[Entry], standing: Standing, width: int | None) -> T
     for entry, choices in zip(entries, named, strict=True):
         became = datetime.fromtimestamp(since(entry))
         clock = became.strftime("%H:%M:%S" if became.date() == today else "%m-%d %H:%M")
-        what = _what(entry, standing) + (f"\n{entry.log}" if width is None and entry.log else "")
-        rows.append([str(entry.number), *choices, entry.state, clock, what])
+        rows.append([str(entry.number), *choices, entry.state, clock, _what(entry, standing)])
     headings = ["", *words, "state", "since", "stages, or why"]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)

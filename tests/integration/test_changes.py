@@ -19,7 +19,10 @@ def warnings(done: Done) -> list[str]:
 def test_a_sweep_tells_in_what_other_records_differ_but_not_of_more_values(warm: Warm, tmp_path: Path):
     assert not warnings(warm.run(*WORDS, "strategy=icl,numeric", outputs=tmp_path))
     assert not warnings(warm.run(*WORDS, "strategy=icl", "seed=0,1", outputs=tmp_path))
-    (told,) = warnings(warm.run(*WORDS, "sft.args.learning_rate=1e-3", "seed=1", outputs=tmp_path))
+    changed = (*WORDS, "sft.args.learning_rate=1e-3", "seed=1")
+    (planned,) = warnings(warm.run(*changed, "hydra/launcher=plan", outputs=tmp_path))
+    (told,) = warnings(warm.run(*changed, outputs=tmp_path))
+    assert told == planned
     assert told == (
         "3 other records differ under this name: sft.args.learning_rate 0.001 here, 0.0002 there. "
         "Its tables hold both; another name=… keeps them apart"
