@@ -64,7 +64,8 @@ def computing(sweep: Path, role: str, artifact: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        write_json(path, asdict(replace(entry, state="failed", since=_now(), sentence=reason(error))))
+        if path.exists():  # else its folder has vanished, and its place is left free for it
+            write_json(path, asdict(replace(entry, state="failed", since=_now(), sentence=reason(error))))
         raise
     except BaseException:  # interrupted: what it has done so far is in its `.partial` folder
         path.unlink(missing_ok=True)
