@@ -75,5 +75,6 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
     names = list(known)
     if SHORT.get(str(word)) in names:
         return SHORT[str(word)]
-    near = get_close_matches(str(word), names, n=1, cutoff=0.6)
+    begun = [name for name in names if name.startswith(str(word))] if len(str(word)) > 2 else []
+    near = [min(begun, key=len)] if begun else get_close_matches(str(word), names, n=1, cutoff=0.6)
     return near[0] if near else None

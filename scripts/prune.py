@@ -58,7 +58,7 @@ def show(found: list[prune.Leftover], console: Console) -> None:
 
 def delete(found: list[prune.Leftover]) -> None:
     gone = [leftover for leftover in found if leftover.delete()]
-    print(f"deleted {len(gone)} artifacts, {size(sum(leftover.size for leftover in gone))}")
+    print(f"deleted {len(gone)} artifact{'s' * (len(gone) != 1)}, {size(sum(leftover.size for leftover in gone))}")
     if len(gone) < len(found):
         print(f"kept {len(found) - len(gone)}, which a process is computing")
 

@@ -18,6 +18,7 @@ from rich.text import Text
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genclspp.cli import compose, errors
+from genclspp.cli.main import guard
 from genclspp.prompts.draft import Prompts, Strategy
 from genclspp.runs import threads
 from genclspp.settings import Cell
@@ -94,4 +95,4 @@ if __name__ == "__main__":
     sys.argv = [word for word in sys.argv if not word.startswith("show=")]
     threads.wait_passively()
     compose.register()
-    show()
+    guard(show)

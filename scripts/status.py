@@ -8,6 +8,7 @@ sweep continues it.
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -57,4 +58,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -135,7 +135,7 @@ def _top_level(plain: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"threads={threads}; expected 1 or more, or null for all physical cores")
     objective = typed.check(plain.get("objective"), str, "objective")
     if not objective.startswith(VALIDATION):
-        wanted = f"a figure of validation examples, such as {VALIDATION}{objective}"
+        wanted = f"a figure of validation examples, such as {VALIDATION}accuracy"
         raise UserError(f"objective={objective!r} looks at test examples; expected {wanted}")
     return {
         "sweep": name,

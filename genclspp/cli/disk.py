@@ -28,6 +28,8 @@ def explain(error: BaseException, outputs: Path) -> str | None:
         number = _number(cause)
         if number in REFUSED:
             return REFUSED[number].format(_folder(cause, outputs))
+        if number in (errno.ENOTDIR, errno.EEXIST) and outputs.is_file():
+            return f"outputs={outputs} is a file; expected a folder"
         if number == errno.ENOENT and _has_vanished(cause, outputs) and not could_not_be_made:
             return f"the folder {outputs} has vanished while it was in use; put it back, and {ON}"
     return None

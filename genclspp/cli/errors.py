@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
@@ -160,8 +160,8 @@ def _near_key(key: str) -> str:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
-            # Of the alternatives of a sweep, the first one is enough.
-            words = [suggestions.first_alternative(word) for word in typed]
+            # Of the alternatives of a sweep, the first one is enough; intervals have none.
+            words = [suggestions.first_alternative(word) for word in typed if not suggestions.is_interval(word)]
             config = compose_again("config", words, return_hydra_config=key.startswith("hydra."))
     except Exception:  # another word is wrong too, so there is no configuration to compare with
         return "--cfg job lists the known keys"
@@ -178,25 +178,30 @@ def _near_key(key: str) -> str:
         section, _, name = section.rpartition(".")
     if OmegaConf.select(config, key) is not None:
         return "some cells of the sweep have it, others do not"
-    elsewhere = _in_another_choice(key)
+    elsewhere = _in_another_choice(key, config)
     if elsewhere:
         return elsewhere
-    beside = OmegaConf.select(config, section) if section else config
-    return hint(
-        f"{section}.{name}" if section else name, [f"{section}.{k}" if section else str(k) for k in beside]
-    )
+    if not section:
+        folders = [path.name for path in sorted(Path(CONF).iterdir()) if path.is_dir()]
+        groups = [name for name in folders if name not in ("hydra", "table")]  # tables are not for run.py
+        return hint(name, list(dict.fromkeys([*groups, *map(str, config)])))
+    return hint(f"{section}.{name}", [f"{section}.{known}" for known in OmegaConf.select(config, section)])
 
 
-def _in_another_choice(key: str) -> str | None:
-    """Name a choice of the group that `key` begins with whose YAML has a key of the same name."""
+def _in_another_choice(key: str, config: Any) -> str | None:
+    """Name a choice of the group that `key` begins with whose YAML has a key of the same name.
+
+    config: what is chosen now, and does not have it
+    """
     group, _, name = key.partition(".")
     if group == "hydra" and "." in name:
         sub, _, name = name.partition(".")
         group = f"hydra/{sub}"
     for path in sorted((Path(CONF) / group).glob("*.yaml")):
         for found in suggestions.keys(OmegaConf.to_container(OmegaConf.load(path))):
-            if found.rpartition(".")[2] == name.rpartition(".")[2]:
-                return f"{group.replace('/', '.')}.{found} exists once {group}={path.stem} is chosen"
+            full = f"{group.replace('/', '.')}.{found}"
+            if found.rpartition(".")[2] == name.rpartition(".")[2] and OmegaConf.select(config, full) is None:
+                return f"{full} exists once {group}={path.stem} is chosen"
     return None
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def run(config: DictConfig) -> float | None:
         if HydraConfig.get().mode is RunMode.RUN:  # a sweep has been checked as a whole
             launchers.require_sweep(HydraConfig.get())
             effects.check(HydraConfig.get(), [cell])
+            search.refuse_objective(HydraConfig.get())
             if launchers.is_plan(HydraConfig.get()):
                 launchers.show_plan([cell], [pipeline.plan(cell, sweep.memory(cell.outputs)).steps])
                 return None
@@ -49,12 +51,13 @@ def _run(cell: Cell) -> float | None:
     from genclspp import pipeline
     from genclspp.report import records
     from genclspp.runs import changes
-    from genclspp.runs.ledger import Entry, Ledger
+    from genclspp.runs.ledger import Ledger
     from genclspp.runs.outlook import choices_of
     from genclspp.runs.terminal import Terminal, quiet
 
     terminal, memory = Terminal(), sweep.memory(cell.outputs)
     path, place = records.path_of(cell), sweep.place_of(cell)
+    ledger = Ledger(path.parent)
     log = Path(cell.outputs) / "logs" / cell.sweep / f"{path.stem}.log"
     quiet(log, terminal)
     if place:
@@ -63,11 +66,10 @@ def _run(cell: Cell) -> float | None:
     else:
         terminal.heading("cell", " ".join(map("=".join, choices_of(cell).items())))
         planned = pipeline.plan(cell, memory)  # what would stop it stops it here, before it counts as started
-        entry = Entry.of(1, "", path.stem, planned.steps)
+        entry = ledger.alone(path.stem, planned.steps)
         data = changes.digest_of(cell, pipeline.read(cell, memory), memory)
         for sentence in changes.find([cell], [planned.steps], [data]):
             terminal.warn(sentence)
-    ledger = Ledger(path.parent)
     try:
         with ledger.running(entry):
             record = pipeline.run(cell, memory, terminal)
@@ -83,9 +85,7 @@ def _run(cell: Cell) -> float | None:
 
 
 def main() -> None:
-    """Run the program; whatever stops it is reported in one sentence, with a non-zero exit code."""
-    os.environ["GENCLSPP_TRACEBACK"] = os.environ.get("HYDRA_FULL_ERROR", "0")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on, and we print one sentence
+    """Run the program."""
     for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(bars, "1")  # `Terminal.bar` draws our own
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -102,8 +102,15 @@ def main() -> None:
     except UserError as error:
         raise errors.stop(error) from None
     signal.signal(signal.SIGTERM, _stop)
+    guard(run)
+
+
+def guard(start: Callable[[], Any]) -> None:
+    """Start what Hydra runs; whatever stops it is reported in one sentence, with a non-zero exit code."""
+    os.environ["GENCLSPP_TRACEBACK"] = os.environ.get("HYDRA_FULL_ERROR", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on, and we print one sentence
     try:
-        run()
+        start()
     except KeyboardInterrupt as stopped:
         print(f"\n{str(stopped) or 'interrupted'}; run the same command again to resume", file=sys.stderr)
         sys.exit(130)

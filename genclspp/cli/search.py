@@ -40,6 +40,12 @@ def is_search(hydra: Any) -> bool:
     return hydra.sweeper._target_ == SWEEPER
 
 
+def refuse_objective(hydra: Any) -> None:
+    """Raise UserError for an objective that was typed where nothing searches for it."""
+    if not is_search(hydra) and "objective" in map(key_of, hydra.overrides.task):
+        raise UserError("objective= is read by a search alone; expected hydra/sweeper=optuna beside it")
+
+
 def objective(cell: Cell, record: Mapping[str, Any]) -> float | None:
     """The figure of a cell's record that a search looks at; None where there is none."""
     found = record.get(cell.objective)

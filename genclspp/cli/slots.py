@@ -54,6 +54,7 @@ def launch(
         stages.forget_dead(Path(first.outputs) / "results" / first.sweep)
         raise
     if screen.is_stopped:
+        stages.forget_dead(Path(first.outputs) / "results" / first.sweep)
         sweep.end(is_stopped=True)
     jobs = [compose.cell(config) for config in configs] if sweep.Sweep.search else outlook.cells
     return [JobReturn(status=JobStatus.COMPLETED, _return_value=values.get(_name(cell))) for cell in jobs]

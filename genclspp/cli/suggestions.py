@@ -132,6 +132,13 @@ def keys(values: Any, prefix: str = "") -> Iterator[str]:
         yield from keys(value, f"{prefix}{name}.")
 
 
+def is_interval(word: str) -> bool:
+    """Whether the value of a word is an interval, which a search draws from."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(word).is_interval_sweep()
+
+
 def first_alternative(word: str) -> str:
     """A word with the first of its values, if it has several."""
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -76,6 +76,7 @@ class Sweep(Callback):
             return
         cells = [compose.cell(job.config) for job in found]
         effects.check(config.hydra, cells)
+        search.refuse_objective(config.hydra)
         launchers.check_threads(config.hydra, cells)
         plans = [pipeline.plan(cell, memory(cell.outputs)) for cell in cells]
         kept = _distinct(cells, [str(plan.steps[-1].artifact.key) if plan.is_known else "" for plan in plans])

@@ -5,6 +5,7 @@ Ray starts the processes, on whichever machine, and notices when one dies. What 
 """
 
 import os
+import re
 import signal
 import socket
 import time
@@ -23,6 +24,7 @@ READING = ("score", "complete", "score_prompts", "think", "classify")
 KINDS = (*TRAINING, *READING, "predict", RECORD, "base", "convert", "neighbours", "mine")
 ASKED = {"num_cpus": 0.01, "num_gpus": 0}  # what can be asked for, and the least of it
 PATIENCE = 5.0  # seconds that a cluster has to answer
+IDLE_WORDS = re.compile(r"^\s|[Ww]arning:|^\S+ \S+ (WARNING|INFO|DEBUG) ")
 LOST = "the machine that it ran on was lost"
 
 
@@ -158,9 +160,10 @@ class Slots:
 
 
 def _last_words(log: Path) -> str:
-    """What a process wrote last."""
+    """What a process wrote last, but for warnings, of which a second line is indented."""
     lines = log.read_text("utf-8", errors="replace").split("\n") if log.exists() else []
-    said = next((line.strip() for line in reversed(lines) if line.strip() and "warning:" not in line), "")
+    words = (line for line in reversed(lines) if line.strip() and not IDLE_WORDS.search(line))
+    said = next(words, "").strip()
     return f"; its last words: {said[:200]}" if said else ", without a word: it was killed, or ran out of memory"
 
 

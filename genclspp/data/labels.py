@@ -108,6 +108,9 @@ def read_definitions(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     value = readers.read_json(path)
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+    if not isinstance(value, dict):
         raise UserError(f"{path} holds {kind(value)}; expected an object: label -> definition")
+    for label, text in value.items():
+        if not isinstance(text, str):
+            raise UserError(f"the definition of {label!r} in {path} is {kind(text)}; expected a text")
     return value

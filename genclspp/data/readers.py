@@ -147,7 +147,9 @@ def _read_csv(path: Path, text: str, delimiter: str) -> Table:
     rows, lines, faults = [], [], []
     for line, fields in records:
         if isinstance(fields, csv.Error):
-            faults.append(Fault(line, f"line {line} is not valid: {fields}"))
+            is_open = "end of data" in str(fields)
+            what = "a quote is opened and never closed" if is_open else fields
+            faults.append(Fault(line, f"line {line} is not valid: {what}"))
         elif fields and len(fields) != len(columns):
             wanted = f"expected {len(columns)} ({', '.join(columns)})"
             faults.append(Fault(line, f"line {line} has {len(fields)} fields; {wanted}"))

@@ -86,6 +86,17 @@ class Ledger:
         else:
             self.note(entry, "done", since=known.since)
 
+    def alone(self, record: str, steps: Sequence[Step]) -> Entry:
+        """The entry of a cell that runs on its own: as it stood in its sweep, else behind all others."""
+        try:
+            known = {entry.record: entry for entry in self.read()}
+        except UserError:  # a damaged one is for those who show them
+            known = {}
+        number, heading = 1 + max((entry.number for entry in known.values()), default=0), ""
+        if record in known:
+            number, heading = known[record].number, known[record].heading
+        return Entry.of(number, heading, record, steps)
+
     def note(self, entry: Entry, state: State, sentence: str = "", log: str = "", since: str = "") -> None:
         """Write what a cell is from now on, or `since` a time."""
         if state == "failed" and not self.folder.is_dir():

@@ -8,6 +8,7 @@ A finished stage has no entry: its artifact says it. An entry is left behind by 
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -88,8 +89,14 @@ def read(sweep: Path) -> dict[str, Entry]:
     return found
 
 
-def forget_dead(sweep: Path) -> None:
-    """Remove the entries of stages whose processes were ended on purpose."""
+def forget_dead(sweep: Path, patience: float = 2.0) -> None:
+    """Remove the entries of stages whose processes were ended on purpose.
+
+    patience: seconds that they may take to end; those of others go on
+    """
+    until = time.monotonic() + patience
+    while time.monotonic() < until and any(entry.state == "running" for entry in read(sweep).values()):
+        time.sleep(0.05)
     for artifact, entry in read(sweep).items():
         if entry.state == "died":
             _path(sweep, artifact).unlink(missing_ok=True)

@@ -77,7 +77,8 @@ def _lines(read: Callable[[], Standing], pause: Callable[[], None]) -> Iterator[
 
 def _headline(name: str, standing: Standing) -> Text:
     counts = _counts(Counter[str](entry.state for entry in standing.entries))
-    text = Text(f"{name}: {len(standing.entries)} cells, {counts}")
+    count = len(standing.entries)
+    text = Text(f"{name}: {count} cell{'s' * (count != 1)}, {counts}")
     if left := standing.left():
         text.append(f" · {left}")
     if standing.is_idle:

@@ -66,13 +66,18 @@ def test_where_all_trials_fail_there_is_no_best_one(warm: Warm, tmp_path: Path):
     assert "has failed" in done.out
 
 
-RATE = "sft.args.learning_rate=1e-4,1e-3"
+RATE, DRAWN = "sft.args.learning_rate=1e-4,1e-3", "sft.args.learning_rate=interval(1e-4,1e-3)"
 WRONG = {
     ("predict.validation=0", RATE): "chooses trials on validation examples, found predict.validation=0",
     ("objective=accuracy", RATE): "looks at test examples; expected a figure of validation examples",
     ("objective=validation/acuracy", RATE): "is no figure of a record; did you mean 'validation/accuracy'?",
+    ("objective=validation/acc", RATE): "is no figure of a record; did you mean 'validation/accuracy'?",
     ("objective=validation/nll", RATE): "is better when it is lower; expected hydra.sweeper.direction=minimize",
     ("hydra.sweeper.n_trialss=3", RATE): "did you mean 'hydra.sweeper.n_trials'?",
+    (
+        "hydra.sweeper.ntrials=3",
+        "sft.args.learning_rate=interval(1e-4,1e-3)",
+    ): "did you mean 'hydra.sweeper.n_trials'?",
     ("seed=0,1",): "a search over seeds finds the luckiest",
     ("strategy=zero_shot,icl", "strategy.icl.shotss=1,2"): "unknown key strategy.icl.shotss",
     ("strategy=zero_shot,icl", "strategy.icl.shots=range(1,500)"): "strategy.icl.shots=500",

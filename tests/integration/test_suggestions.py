@@ -19,6 +19,13 @@ COMMANDS = {
     ("--decode=ppl",): ("--decode=ppl is not a flag", " decode=ppl"),
     ("--decode=ppl", "strategy=icl,numeric"): ("python run.py -m ", " strategy=icl,numeric"),
     ("strategy=icl,numeric", "decode=ppl"): ("python run.py -m ", " strategy=icl,numeric decode=ppl"),
+    ("laoyut=plain",): ("unknown key laoyut; did you mean 'layout'?",),
+    ("-m", "seed=0,1", "precison=float32"): ("unknown key precison; did you mean 'precision'?",),
+    ("-m", "seed=0,1", "hydra/launcher=ray", "hydra.launcher.resources.sftt.num_cpus=1"): (
+        "did you mean 'hydra.launcher.resources.sft'?",
+    ),
+    ("-m", "seed=0,1", "objective=validation/nll"): ("expected hydra/sweeper=optuna beside it",),
+    ("objective=validation/nll",): ("expected hydra/sweeper=optuna beside it",),
 }
 
 

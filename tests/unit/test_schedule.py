@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genclspp.cluster.driver import TRIES, Driver, Ended
 from genclspp.cluster.schedule import RECORD
 from genclspp.cluster.simulation import Simulation
+from genclspp.cluster.slots import _last_words
 from genclspp.cluster.worker import Job, Outcome
 from genclspp.runs.graph import artifacts_of
 from genclspp.runs.ledger import Entry
@@ -168,3 +170,19 @@ def test_a_cell_is_planned_again_once_what_decides_on_its_steps_is_there():
     assert [each.task.name for each in ended if each.task.step][-1] == later.artifact.key
     assert sorted(each.cells[0] for each in ended if each.task.kind == RECORD) == [0, 1]
     assert room.now == 4.0
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("computing\nos._exit(3) was called\n", "; its last words: os._exit(3) was called"),
+        (
+            "Killed here\n2026-01-01 10:00:00,1 WARNING py.warnings: a.py:1: FutureWarning: old\n  warn(old)\n\n",
+            "; its last words: Killed here",
+        ),
+        ("2026-01-01 10:00:00,1 INFO x: fine\n", ", without a word: it was killed, or ran out of memory"),
+    ],
+)
+def test_last_words_are_no_warnings(tmp_path: Path, written: str, told: str):
+    (tmp_path / "log").write_text(written)
+    assert _last_words(tmp_path / "log") == told

@@ -94,6 +94,13 @@ def test_a_stage_that_took_longer_than_expected_counts_as_nothing_left(sweep: Pa
     assert Standing(running, found.done, NOW + 1000).left() == "about 15 s left"
 
 
+def test_a_cell_on_its_own_keeps_its_place_or_comes_last(sweep: Path):
+    ledger = Ledger(sweep / "results" / "pilot")
+    known, new = ledger.alone("cell2", []), ledger.alone("another", [])
+    assert (known.number, known.heading) == (2, "strategy=icl seed=2")
+    assert (new.number, new.heading) == (4, "")
+
+
 def test_what_is_left_is_in_proportion_to_its_work():
     done, known = (
         entry(0, "done", works=(("full", 10.0), ("", 1.0))),
@@ -145,10 +152,10 @@ def test_where_nothing_can_be_redrawn_there_is_a_line_a_minute_and_one_at_the_en
     watch.watch(read, "pilot", Console(file=out, width=40), pause)
     lines = out.getvalue().splitlines()
     assert [line.partition(" ")[2] for line in lines] == [
-        "pilot: 1 cells, 1 running · cell 1 seed=1: predict 0 s, 1/2",
-        "pilot: 1 cells, 1 running · cell 1 seed=1: predict 40 s, 1/2",
-        "pilot: 1 cells, 1 running · cell 1 seed=1: predict 1m40, 1/2",
-        "pilot: 1 cells, 1 done",
+        "pilot: 1 cell, 1 running · cell 1 seed=1: predict 0 s, 1/2",
+        "pilot: 1 cell, 1 running · cell 1 seed=1: predict 40 s, 1/2",
+        "pilot: 1 cell, 1 running · cell 1 seed=1: predict 1m40, 1/2",
+        "pilot: 1 cell, 1 done",
     ]
 
 
