@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-import torch
-
 
 def prepare() -> None:
     """Before the first product on a GPU: give cuBLAS the work space of its own without which its sums may vary."""
@@ -23,6 +21,8 @@ def repeatable(on: bool, *, strict: bool = True) -> Iterator[None]:
 
     strict: whether an operation that has none raises RuntimeError, else it warns
     """
+    import torch
+
     kernels = torch.utils.deterministic
     was_on, was_lenient = (
         torch.are_deterministic_algorithms_enabled(),
@@ -41,4 +41,6 @@ def repeatable(on: bool, *, strict: bool = True) -> Iterator[None]:
 
 def leniently() -> AbstractContextManager[None]:
     """Where only deterministic kernels may run, operations that have none warn, such as the sums of `top_p`."""
+    import torch
+
     return repeatable(torch.are_deterministic_algorithms_enabled(), strict=False)
