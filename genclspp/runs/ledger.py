@@ -10,7 +10,7 @@ interrupted.
 import json
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,14 +88,11 @@ class Ledger:
 
     def alone(self, record: str, steps: Sequence[Step]) -> Entry:
         """The entry of a cell that runs on its own: as it stood in its sweep, else behind all others."""
-        try:
-            known = {entry.record: entry for entry in self.read()}
-        except UserError:  # a damaged one is for those who show them
-            known = {}
-        number, heading = 1 + max((entry.number for entry in known.values()), default=0), ""
-        if record in known:
-            number, heading = known[record].number, known[record].heading
-        return Entry.of(number, heading, record, steps)
+        with suppress(UserError):  # one that is damaged is written again
+            if known := self.find(record):
+                return Entry.of(known.number, known.heading, record, steps)
+        count = sum(1 for _ in (self.folder / "ledger").glob("*.json"))  # unread, as there may be thousands
+        return Entry.of(count + 1, "", record, steps)
 
     def note(self, entry: Entry, state: State, sentence: str = "", log: str = "", since: str = "") -> None:
         """Write what a cell is from now on, or `since` a time."""

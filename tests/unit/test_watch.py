@@ -98,7 +98,7 @@ def test_a_cell_on_its_own_keeps_its_place_or_comes_last(sweep: Path):
     ledger = Ledger(sweep / "results" / "pilot")
     known, new = ledger.alone("cell2", []), ledger.alone("another", [])
     assert (known.number, known.heading) == (2, "strategy=icl seed=2")
-    assert (new.number, new.heading) == (4, "")
+    assert (new.number, new.heading) == (5, "")
 
 
 def test_what_is_left_is_in_proportion_to_its_work():
