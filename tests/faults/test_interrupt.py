@@ -174,7 +174,8 @@ def test_training_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: Path,
     require_same_result(tmp_path, undisturbed)
 
 
-@pytest.mark.parametrize("learner", ["cycle", pytest.param("expected", marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_health.py interrupts every learner, within one process
+@pytest.mark.parametrize("learner", ["cycle", "expected"])
 def test_reinforcement_learning_goes_on_after_a_kill(tmp_path: Path, learner: str):
     words = (*RL_WORDS, *LEARNERS[learner])
     run(*words, outputs=tmp_path / "whole").require()

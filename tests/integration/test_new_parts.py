@@ -53,6 +53,7 @@ def sides(train: int, infer: int) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_paraphrase_of_the_instruction_is_one_file_and_one_yaml(paraphrase: Path):
     def cell(*words: str) -> Done:
         words = (f"--config-dir={paraphrase / 'conf'}", *TINY, "decode=ppl_pmi", *words)

@@ -65,6 +65,7 @@ class Holder:
         self.process.communicate("\n", timeout=30)
 
 
+@pytest.mark.slow
 def test_threads_are_as_typed_else_as_the_environment_says_and_on_record(tmp_path: Path):
     run(*FAST, "name=given", outputs=tmp_path, OMP_NUM_THREADS="3,2").require()
     run(*FAST, "name=typed", "threads=2", "seed=1", outputs=tmp_path, OMP_NUM_THREADS="3").require()
