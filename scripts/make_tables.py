@@ -12,13 +12,13 @@ so. docs/tables.md tells how to read a table and how to describe one.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genclspp.cli import errors, tables
+from genclspp.runs.terminal import until_read
 from genclspp.suggest import UserError
 
 
@@ -26,10 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     tables.add_options(parser)
     try:
-        tables.make(parser.parse_args())
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with until_read():
+            tables.make(parser.parse_args())
     except (UserError, OSError) as error:
         sys.exit(f"error: {errors.explain(error)}")
 

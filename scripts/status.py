@@ -8,7 +8,6 @@ sweep continues it.
 """
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genclspp.runs import standing, watch
+from genclspp.runs.terminal import until_read
 from genclspp.suggest import UserError, hint
 
 
@@ -58,8 +58,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with until_read():
         main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from genclspp.cli import disk, suggestions
+from genclspp.cli import disk, help, suggestions
 from genclspp.cli.compose import CONF
 from genclspp.cli.words import NUMBER
 from genclspp.suggest import Skipped, UserError, hint
@@ -182,9 +182,7 @@ def _near_key(key: str) -> str:
     if elsewhere:
         return elsewhere
     if not section:
-        folders = [path.name for path in sorted(Path(CONF).iterdir()) if path.is_dir()]
-        groups = [name for name in folders if name not in ("hydra", "table")]  # tables are not for run.py
-        return hint(name, list(dict.fromkeys([*groups, *map(str, config)])))
+        return hint(name, list(dict.fromkeys([*help.groups(), *map(str, config)])))
     return hint(f"{section}.{name}", [f"{section}.{known}" for known in OmegaConf.select(config, section)])
 
 

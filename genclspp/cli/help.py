@@ -23,11 +23,11 @@ def is_wanted(words: Sequence[str]) -> bool:
 def text() -> str:
     """The help page."""
     config = OmegaConf.load(Path(CONF) / "config.yaml")
-    groups = "\n".join(f"{group}: {', '.join(choices)}" for group, choices in _groups().items())
-    return Template(config.hydra.help.template).substitute(APP_CONFIG_GROUPS=groups)
+    listed = "\n".join(f"{group}: {', '.join(choices)}" for group, choices in groups().items())
+    return Template(config.hydra.help.template).substitute(APP_CONFIG_GROUPS=listed)
 
 
-def _groups() -> dict[str, list[str]]:
+def groups() -> dict[str, list[str]]:
     """Group -> its choices."""
     folders = sorted(path for path in Path(CONF).iterdir() if path.is_dir() and path.name not in NO_GROUPS)
     return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}

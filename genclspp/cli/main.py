@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from genclspp.cli import compose, effects, errors, grid, help, launchers, plugins, search, sweep, words
 from genclspp.runs import threads
 from genclspp.settings import Cell
-from genclspp.suggest import UserError
 
 
 @hydra.main(version_base="1.3", config_path=compose.CONF, config_name="config")
@@ -96,17 +95,18 @@ def main() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.exit(f"error: found WORLD_SIZE={os.environ['WORLD_SIZE']}; expected one process, on one device")
     compose.register()
-    try:
-        plugins.require(sys.argv[1:])
-        sys.argv[1:] = grid.free_knobs(words.read(sys.argv[1:]))
-    except UserError as error:
-        raise errors.stop(error) from None
+    guard(_start)
+
+
+def _start() -> None:
+    plugins.require(sys.argv[1:])
+    sys.argv[1:] = grid.free_knobs(words.read(sys.argv[1:]))
     signal.signal(signal.SIGTERM, _stop)
-    guard(run)
+    run()
 
 
 def guard(start: Callable[[], Any]) -> None:
-    """Start what Hydra runs; whatever stops it is reported in one sentence, with a non-zero exit code."""
+    """Start a program of Hydra's; whatever stops it is told in one sentence, with a non-zero exit code."""
     os.environ["GENCLSPP_TRACEBACK"] = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on, and we print one sentence
     try:

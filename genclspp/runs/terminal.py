@@ -1,6 +1,8 @@
 """What a person sees: one status line per stage and a bar while it runs; everything else goes to a log file."""
 
 import logging
+import os
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -146,6 +148,16 @@ class Terminal:
             *columns, console=self.console, transient=True, disable=not self.console.is_terminal
         ) as progress:
             yield Bar(progress, role, log)
+
+
+@contextmanager
+def until_read() -> Iterator[None]:
+    """What prints inside ends quietly once its reader has seen enough, as head does."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def quiet(log: Path, terminal: Terminal) -> None:

@@ -503,11 +503,12 @@ def test_a_new_process_says_the_same(tmp_path: Path):
     assert records(tmp_path) == []
 
 
-def test_a_traceback_is_there_for_who_asks(warm: Warm, tmp_path: Path):
-    done = warm.run(*TINY, "seed=1.5", outputs=tmp_path, HYDRA_FULL_ERROR="1")
+@pytest.mark.parametrize("word", ["seed=1.5", "--decode=ppl"])  # refused by us, and before Hydra starts
+def test_a_traceback_is_there_for_who_asks(warm: Warm, tmp_path: Path, word: str):
+    done = warm.run(*TINY, word, outputs=tmp_path, HYDRA_FULL_ERROR="1")
     assert done.code == 1
     assert "Traceback" in done.err
-    assert "seed=1.5" in done.err
+    assert word in done.err
 
 
 FAILING = """

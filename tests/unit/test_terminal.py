@@ -2,6 +2,8 @@
 
 import io
 import logging
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from rich.console import Console
 
 from genclspp.runs import terminal
 from genclspp.runs.terminal import QUIET, Terminal, quiet
+from tests.cli import ROOT
 
 NAMES = st.lists(st.text("abc=._", min_size=1, max_size=20), min_size=1, max_size=40)
 
@@ -69,3 +72,20 @@ def test_a_stage_prints_a_line_a_minute_where_bars_cannot_be_drawn(monkeypatch: 
         "  sft 40/40, about 0 s left loss 0.025",
     ]
     assert len(rows) == 40
+
+
+def test_what_prints_ends_quietly_once_its_reader_has_seen_enough():
+    program = (
+        "from genclspp.runs.terminal import until_read\n"
+        "with until_read():\n"
+        "    for _ in range(100_000): print('a line')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "a line\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=30) == 0
